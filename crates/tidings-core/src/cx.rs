@@ -1,0 +1,490 @@
+//! The context of one delivery: what a handler may read, and what it wants written.
+//!
+//! A context collects; it writes nothing. When the handler has returned, whoever runs it takes the [`Effects`] and
+//! commits them together with the delivery's settlement, or drops them all.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    BlindChange, BoxFuture, Clock, DocumentKey, DocumentValue, Envelope, EnvelopeBuilder, Event, Failure,
+    HOPS_MAX, Handled, Kind, PAYLOAD_BYTES_MAX, Position, Tenant, Text, Timestamp, View, apply_blind,
+};
+
+/// Which delivery a context belongs to.
+#[derive(Debug, Clone)]
+pub struct DeliveryInfo {
+    /// The event being handled.
+    pub envelope: Envelope,
+    /// Its position, when it comes from a store.
+    pub position: Option<Position>,
+    /// Which call of the handler this is, from 1.
+    pub attempt: u32,
+    /// The name of the subscription.
+    pub subscription: Text,
+    /// The source of what the handler publishes.
+    pub source: Text,
+    /// The tenant whose documents it sees.
+    pub tenant: Tenant,
+    /// The largest payload it may publish, in bytes.
+    pub payload_bytes_max: usize,
+}
+
+/// Where a context reads documents.
+pub trait Documents: Send + Sync {
+    /// The document as it is now, if that is known without waiting.
+    fn cached(&self, tenant: &Tenant, key: &DocumentKey) -> Option<Loaded>;
+
+    /// The document as it is now.
+    fn load<'a>(&'a self, tenant: &'a Tenant, key: &'a DocumentKey) -> BoxFuture<'a, Handled<Loaded>>;
+}
+
+/// A document as it was read.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The value, or that there is none.
+    pub value: Option<DocumentValue>,
+    /// What identifies this state of the document to whoever loaded it.
+    pub stamp: u64,
+}
+
+/// Everything a handler asked for, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Events to publish.
+    pub events: Vec<Outgoing>,
+    /// Documents read, with the stamp of what was seen.
+    pub reads: Vec<(DocumentKey, u64)>,
+    /// Documents to write; at most one entry a document.
+    pub writes: Vec<Write>,
+}
+
+/// An event a handler published.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The event.
+    pub envelope: Envelope,
+    /// When to publish it, if not at once.
+    pub due: Option<Timestamp>,
+}
+
+/// A document a handler wrote.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Which.
+    pub key: DocumentKey,
+    /// What.
+    pub change: Change,
+    /// Top-level fields to keep an index on.
+    pub indexed: &'static [&'static str],
+}
+
+/// What a handler does to a document.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Replaces it.
+    Put(DocumentValue),
+    /// Removes it.
+    Delete,
+    /// Changes it without having read it.
+    Blind(Vec<BlindChange>),
+}
+
+/// Why effects must not be committed although the handler may have returned `Ok`.
+#[derive(Debug, Clone)]
+pub enum Refused {
+    /// Something it asked for is not possible.
+    Failure(Failure),
+    /// It published at the end of a chain that is too long to be anything but a loop.
+    Loop,
+}
+
+struct Shared {
+    info: DeliveryInfo,
+    clock: Arc<dyn Clock>,
+    documents: Arc<dyn Documents>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    effects: Effects,
+    refused: Option<Refused>,
+}
+
+/// The context of one delivery.
+///
+/// It is not `Clone`, and it ends with the handler: publishing on it from a task that outlives the handler is an error.
+pub struct Cx(Arc<Shared>);
+
+/// The other end of a context, for whoever runs the handler.
+pub struct OpenCx(Arc<Shared>);
+
+impl OpenCx {
+    /// Takes the effects and closes the context; what is asked of it afterwards is refused.
+    ///
+    /// # Errors
+    /// Why the effects must not be committed.
+    pub fn close(self) -> Result<Effects, Refused> {
+        let mut state = self.0.state.lock();
+        state.closed = true;
+        match state.refused.take() {
+            Some(refused) => Err(refused),
+            None => Ok(std::mem::take(&mut state.effects)),
+        }
+    }
+
+    /// The delivery.
+    pub fn info(&self) -> &DeliveryInfo {
+        &self.0.info
+    }
+}
+
+impl Drop for OpenCx {
+    fn drop(&mut self) {
+        self.0.state.lock().closed = true;
+    }
+}
+
+impl Cx {
+    /// A context for one call of a handler, and the end by which its effects are taken.
+    pub fn open(info: DeliveryInfo, clock: Arc<dyn Clock>, documents: Arc<dyn Documents>) -> (Self, OpenCx) {
+        let shared = Arc::new(Shared { info, clock, documents, state: Mutex::default() });
+        (Self(shared.clone()), OpenCx(shared))
+    }
+
+    /// The event being handled, with its metadata.
+    pub fn envelope(&self) -> &Envelope {
+        &self.0.info.envelope
+    }
+
+    /// Its position in the log, when it comes from a store.
+    pub fn position(&self) -> Option<Position> {
+        self.0.info.position
+    }
+
+    /// Which call of the handler this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.info.attempt
+    }
+
+    /// The name of the subscription.
+    pub fn subscription(&self) -> &str {
+        &self.0.info.subscription
+    }
+
+    /// The time now, from the application's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// A key that is the same in every attempt at this delivery, for calls outside that are idempotent by key. `purpose`
+    /// tells several such calls of one handler apart.
+    pub fn effect_key(&self, purpose: &str) -> Text {
+        let info = &self.0.info;
+        crate::id::derived(&[&info.subscription, info.envelope.source(), info.envelope.id(), purpose])
+    }
+
+    /// Publishes an event when, and only if, this delivery is committed. Correlation, causation, tenant, user and trace
+    /// are those of the event being handled.
+    ///
+    /// What [`Publication`] adds takes effect at the end of the statement. An event that cannot be published (too
+    /// large, not serialisable, an invalid key) fails the delivery permanently.
+    pub fn publish<E: Event>(&self, event: E) -> Publication<'_> {
+        self.publish_envelope(Envelope::of::<E>(event))
+    }
+
+    /// The same for an event that has no type here.
+    pub fn publish_envelope(&self, envelope: EnvelopeBuilder) -> Publication<'_> {
+        let builder = envelope.source(self.0.info.source.clone()).caused_by(self.envelope());
+        Publication { cx: self, builder: Some(builder), due: None }
+    }
+
+    /// Documents of a view, as this delivery sees them: with its own writes and those of deliveries before it.
+    pub fn view(&self, view: View) -> ViewCx<'_> {
+        if view.name().starts_with('$') || view.name().is_empty() {
+            self.refuse(Failure::permanent(format!(
+                "view {:?}: names must not be empty or begin with `$`",
+                view.name()
+            )));
+        }
+        ViewCx { cx: self, view }
+    }
+
+    fn refuse(&self, failure: Failure) {
+        self.0.state.lock().refused.get_or_insert(Refused::Failure(failure));
+    }
+
+    fn push(&self, builder: EnvelopeBuilder, due: Option<Timestamp>) -> Handled<Text> {
+        let info = &self.0.info;
+        let permanent = |error: crate::EnvelopeError| Failure::of(Kind::Permanent, error);
+        let envelope = builder.time_if_absent(|| self.now()).finish().map_err(permanent)?;
+        let size = envelope.payload().map_err(permanent)?.len();
+        if size > info.payload_bytes_max {
+            let (name, limit) = (envelope.name(), info.payload_bytes_max);
+            return Err(Failure::permanent(format!("{name} has {size} bytes, more than {limit}")));
+        }
+        let mut state = self.0.state.lock();
+        if state.closed {
+            return Err(Failure::permanent("the handler has ended; its context publishes nothing any more"));
+        }
+        if envelope.hops() > HOPS_MAX {
+            state.refused.get_or_insert(Refused::Loop);
+            return Err(Failure::permanent(format!("over {HOPS_MAX} hops: the handlers publish in a loop")));
+        }
+        let id = envelope.id().clone();
+        state.effects.events.push(Outgoing { envelope, due });
+        Ok(id)
+    }
+}
+
+impl fmt::Debug for Cx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let info = &self.0.info;
+        write!(f, "Cx({} {} attempt {})", info.subscription, info.envelope.id(), info.attempt)
+    }
+}
+
+/// An event on its way out of a handler; it joins the commit when this is dropped, at the end of the statement.
+pub struct Publication<'a> {
+    cx: &'a Cx,
+    builder: Option<EnvelopeBuilder>,
+    due: Option<Timestamp>,
+}
+
+impl Publication<'_> {
+    fn with(mut self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
+        self.builder = self.builder.take().map(change);
+        self
+    }
+
+    /// Publishes after a delay. The delay is durable.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.due = Some(self.cx.now().after(delay));
+        self
+    }
+
+    /// Publishes at a time.
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.due = Some(time);
+        self
+    }
+
+    /// Another key than the event's own.
+    pub fn key(self, key: impl Into<Text>) -> Self {
+        self.with(|builder| builder.key(key))
+    }
+
+    /// Another stream than the default.
+    pub fn stream(self, stream: impl Into<Text>) -> Self {
+        self.with(|builder| builder.stream(stream))
+    }
+
+    /// Anything else about the envelope.
+    pub fn envelope(self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
+        self.with(change)
+    }
+
+    /// Joins the commit now and tells the id.
+    ///
+    /// # Errors
+    /// Why the event cannot be published; unlike at the end of the statement, this does not fail the delivery, except
+    /// for a loop.
+    pub fn id(mut self) -> Handled<Text> {
+        match self.builder.take() {
+            Some(builder) => self.cx.push(builder, self.due),
+            None => Err(Failure::permanent("already published")),
+        }
+    }
+}
+
+impl Drop for Publication<'_> {
+    fn drop(&mut self) {
+        if let Some(builder) = self.builder.take()
+            && let Err(failure) = self.cx.push(builder, self.due)
+        {
+            tracing::error!(subscription = %self.cx.0.info.subscription, %failure, "an event was not published");
+            self.cx.refuse(failure);
+        }
+    }
+}
+
+/// The longest document id, in bytes.
+pub const DOCUMENT_ID_BYTES_MAX: usize = 512;
+
+/// Documents of one view inside a handler.
+pub struct ViewCx<'a> {
+    cx: &'a Cx,
+    view: View,
+}
+
+impl ViewCx<'_> {
+    fn key(&self, id: &str) -> DocumentKey {
+        if id.is_empty() || id.len() > DOCUMENT_ID_BYTES_MAX {
+            let name = self.view.name();
+            let size = id.len();
+            self.cx.refuse(Failure::permanent(format!(
+                "view {name}: a document's id has 1 to {DOCUMENT_ID_BYTES_MAX} bytes, not {size}"
+            )));
+        }
+        DocumentKey::new(self.view.name(), id)
+    }
+
+    fn write(&self, id: &str, change: Change) {
+        let key = self.key(id);
+        let mut state = self.cx.0.state.lock();
+        if state.closed {
+            return;
+        }
+        let writes = &mut state.effects.writes;
+        if let Some(write) = writes.iter_mut().find(|write| write.key == key) {
+            match (&mut write.change, change) {
+                (Change::Blind(first), Change::Blind(more)) => first.extend(more),
+                (Change::Put(value), Change::Blind(more)) => {
+                    let changed = value.json().and_then(|json| {
+                        apply_blind(Some(&json), &more).map_err(|error| Failure::permanent(error.to_string()))
+                    });
+                    match changed {
+                        Ok(json) => *value = DocumentValue::Json(json),
+                        Err(failure) => {
+                            state.refused.get_or_insert(Refused::Failure(failure));
+                        }
+                    }
+                }
+                (slot @ Change::Delete, Change::Blind(more)) => match apply_blind(None, &more) {
+                    Ok(json) => *slot = Change::Put(DocumentValue::Json(json)),
+                    Err(error) => {
+                        let failure = Failure::permanent(error.to_string());
+                        state.refused.get_or_insert(Refused::Failure(failure));
+                    }
+                },
+                (slot, change) => *slot = change,
+            }
+        } else {
+            writes.push(Write { key, change, indexed: self.view.index() });
+        }
+    }
+
+    async fn load(&self, id: &str) -> Handled<Option<DocumentValue>> {
+        let key = self.key(id);
+        let own = {
+            let state = self.cx.0.state.lock();
+            state.effects.writes.iter().find(|write| write.key == key).map(|write| write.change.clone())
+        };
+        let blind = match own {
+            Some(Change::Put(value)) => return Ok(Some(value)),
+            Some(Change::Delete) => return Ok(None),
+            Some(Change::Blind(changes)) => Some(changes),
+            None => None,
+        };
+        let (documents, tenant) = (&self.cx.0.documents, &self.cx.0.info.tenant);
+        let loaded = match documents.cached(tenant, &key) {
+            Some(loaded) => loaded,
+            None => documents.load(tenant, &key).await?,
+        };
+        let mut state = self.cx.0.state.lock();
+        if !state.effects.reads.iter().any(|(seen, _)| *seen == key) {
+            state.effects.reads.push((key, loaded.stamp));
+        }
+        drop(state);
+        match blind {
+            None => Ok(loaded.value),
+            Some(changes) => {
+                let base = loaded.value.map(|value| value.json()).transpose()?;
+                let json = apply_blind(base.as_deref(), &changes)
+                    .map_err(|error| Failure::permanent(error.to_string()))?;
+                Ok(Some(DocumentValue::Json(json)))
+            }
+        }
+    }
+
+    /// The document, if it is there. That it was read becomes a condition of the commit: if it has changed by then, the
+    /// delivery runs again on what it is then.
+    ///
+    /// # Errors
+    /// Transient when the store cannot be read, permanent when the document is no `T`.
+    pub async fn get<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        id: &str,
+    ) -> Handled<Option<Arc<T>>> {
+        self.load(id).await?.map(|value| value.get()).transpose()
+    }
+
+    /// Replaces the document.
+    pub fn put<T: Serialize + Send + Sync + 'static>(&self, id: &str, value: T) {
+        self.write(id, Change::Put(DocumentValue::typed(value)));
+    }
+
+    /// Removes the document; one that is not there stays so.
+    pub fn delete(&self, id: &str) {
+        self.write(id, Change::Delete);
+    }
+
+    /// Reads the document (or `T::default()`), changes it, and writes it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn update<T>(&self, id: &str, change: impl FnOnce(&mut T)) -> Handled
+    where
+        T: Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static,
+    {
+        let mut value: T = self.get::<T>(id).await?.map(|value| T::clone(&value)).unwrap_or_default();
+        change(&mut value);
+        self.put(id, value);
+        Ok(())
+    }
+
+    /// Adds to a whole number at the top level of the document, without reading it.
+    pub fn add(&self, id: &str, field: &str, by: i64) {
+        self.write(id, Change::Blind(vec![BlindChange::Add { field: field.into(), by }]));
+    }
+
+    /// Raises a whole number at the top level of the document to at least `to`, without reading it.
+    pub fn max(&self, id: &str, field: &str, to: i64) {
+        self.write(id, Change::Blind(vec![BlindChange::Max { field: field.into(), to }]));
+    }
+
+    /// Merges an object into the document (RFC 7396), without reading it.
+    ///
+    /// # Errors
+    /// A permanent failure when `patch` does not serialise.
+    pub fn merge<T: Serialize>(&self, id: &str, patch: &T) -> Handled {
+        let patch = serde_json::to_vec(patch).map_err(|error| Failure::of(Kind::Permanent, error))?;
+        self.write(id, Change::Blind(vec![BlindChange::Merge(patch.into())]));
+        Ok(())
+    }
+}
+
+/// No documents at all: for handlers that run where there is no store.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoDocuments;
+
+impl Documents for NoDocuments {
+    fn cached(&self, _: &Tenant, _: &DocumentKey) -> Option<Loaded> {
+        None
+    }
+
+    fn load<'a>(&'a self, _: &'a Tenant, key: &'a DocumentKey) -> BoxFuture<'a, Handled<Loaded>> {
+        let failure = Failure::permanent(format!("view {}: the application has no store", key.namespace));
+        Box::pin(std::future::ready(Err(failure)))
+    }
+}
+
+impl DeliveryInfo {
+    /// A first attempt at an event that comes from no store.
+    pub fn new(envelope: Envelope, subscription: impl Into<Text>, source: impl Into<Text>) -> Self {
+        let tenant = envelope.tenant().map_or_else(Tenant::default, |tenant| Tenant(tenant.clone()));
+        Self {
+            envelope,
+            position: None,
+            attempt: 1,
+            subscription: subscription.into(),
+            source: source.into(),
+            tenant,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+        }
+    }
+}

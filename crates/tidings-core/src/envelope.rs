@@ -1,0 +1,587 @@
+//! The envelope: an event with its metadata.
+
+use std::{
+    any::Any,
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+
+use crate::{Event, EventTime, Failure, Handled, Kind, Text, Timestamp, category, check_topic};
+
+/// The content type of JSON payloads, and the default.
+pub const JSON: &str = "application/json";
+
+/// The largest payload, in bytes, unless a place sets another limit: 1 MiB. A larger one is refused, never cut.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
+/// Over this many hops from the first event of a correlation, a chain of handlers counts as a loop.
+pub const HOPS_MAX: u16 = 64;
+
+/// How urgent a delivery is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Can wait.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// First.
+    Critical,
+}
+
+/// How the payload is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PayloadForm {
+    /// JSON text.
+    #[default]
+    Json,
+    /// Text of the content type, which CloudEvents JSON carries as a string.
+    Text,
+    /// Bytes, which CloudEvents JSON carries as `data_base64`.
+    Binary,
+    /// There is no payload.
+    Absent,
+}
+
+/// The value of a free attribute (a CloudEvents extension).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Attribute {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A text.
+    Text(Text),
+    /// Any other JSON value, kept as it was written, so that nothing unknown is lost.
+    Json(Text),
+}
+
+/// An event with its metadata; a cheap handle to shared, immutable content.
+///
+/// ```
+/// use tidings_core::Envelope;
+/// let envelope = Envelope::build("order.placed").source("/shop").key("4711").json(br#"{"total":3}"#.as_slice()).finish()?;
+/// assert_eq!(envelope.stream(), "order-4711");
+/// assert_eq!(envelope.subject(), Some("4711"));
+/// # Ok::<(), tidings_core::EnvelopeError>(())
+/// ```
+#[derive(Clone)]
+pub struct Envelope(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    id: Text,
+    name: Text,
+    source: Text,
+    schema_version: u32,
+    hops: u16,
+    priority: Priority,
+    key: Option<Text>,
+    subject: Option<Text>,
+    stream: Option<Text>,
+    time: Option<EventTime>,
+    tags: Vec<Text>,
+    correlation: Option<Text>,
+    causation: Option<Text>,
+    form: PayloadForm,
+    content_type: Option<Text>,
+    data: Data,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few envelopes carry, out of the way of those that do not.
+#[derive(Clone, Default, PartialEq)]
+struct Rare {
+    expiry: Option<Timestamp>,
+    user: Option<Text>,
+    tenant: Option<Text>,
+    trace_parent: Option<Text>,
+    trace_state: Option<Text>,
+    data_schema: Option<Text>,
+    attributes: BTreeMap<Text, Attribute>,
+}
+
+#[derive(Clone)]
+enum Data {
+    Bytes(Bytes),
+    /// A typed event that has not been serialised, because perhaps nobody asks.
+    Typed(Arc<dyn Typed>, OnceLock<Bytes>),
+}
+
+trait Typed: Send + Sync {
+    fn shared(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn to_json(&self) -> Result<Bytes, serde_json::Error>;
+}
+
+impl<E: Event> Typed for E {
+    fn shared(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn to_json(&self) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(self).map(Bytes::from)
+    }
+}
+
+/// Why an envelope could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// The name is no valid topic.
+    #[error("the event's name is invalid: {0}")]
+    Name(#[from] crate::TopicError),
+    /// A required text is empty.
+    #[error("`{0}` must not be empty")]
+    Empty(&'static str),
+    /// A text is over its limit.
+    #[error("`{field}` has {size} bytes, more than {limit}")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// Its size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The event could not be serialised.
+    #[error("the event cannot be written as JSON: {0}")]
+    Payload(String),
+}
+
+/// The longest id, source, key, subject, stream or tag, in bytes.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// The most tags an event may have.
+pub const TAGS_MAX: usize = 64;
+
+impl Envelope {
+    /// Begins an envelope for an event called `name`.
+    pub fn build(name: impl Into<Text>) -> EnvelopeBuilder {
+        EnvelopeBuilder(Inner {
+            id: Text::from(""),
+            name: name.into(),
+            source: Text::from("/tidings"),
+            schema_version: 1,
+            hops: 0,
+            priority: Priority::Normal,
+            key: None,
+            subject: None,
+            stream: None,
+            time: None,
+            tags: Vec::new(),
+            correlation: None,
+            causation: None,
+            form: PayloadForm::Absent,
+            content_type: None,
+            data: Data::Bytes(Bytes::new()),
+            rare: None,
+        })
+    }
+
+    /// Begins an envelope for a typed event: its name, version, key and tags; the payload is serialised when somebody
+    /// first asks for it.
+    pub fn of<E: Event>(event: impl Into<Arc<E>>) -> EnvelopeBuilder {
+        let event: Arc<E> = event.into();
+        let mut builder = Self::build(E::INFO.name);
+        let inner = &mut builder.0;
+        inner.schema_version = E::INFO.version;
+        inner.key = event.key().map(Text::from);
+        inner.tags = event.tags();
+        inner.form = PayloadForm::Json;
+        inner.data = Data::Typed(event, OnceLock::new());
+        builder
+    }
+
+    /// The id: unique together with the source.
+    pub fn id(&self) -> &Text {
+        &self.0.id
+    }
+    /// The event's name, and by default the topic it is routed under.
+    pub fn name(&self) -> &Text {
+        &self.0.name
+    }
+    /// Who produced it, as a URI reference.
+    pub fn source(&self) -> &Text {
+        &self.0.source
+    }
+    /// The version of the event's schema, from 1.
+    pub fn schema_version(&self) -> u32 {
+        self.0.schema_version
+    }
+    /// The key that orders deliveries.
+    pub fn key(&self) -> Option<&Text> {
+        self.0.key.as_ref()
+    }
+    /// What the event is about; by default its key.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref().or(self.0.key.as_deref())
+    }
+    /// The subject where one was written, without the default.
+    pub fn own_subject(&self) -> Option<&Text> {
+        self.0.subject.as_ref()
+    }
+    /// The stream it belongs to: as written, or `{category}-{key}`, or `{category}` without a key.
+    pub fn stream(&self) -> Cow<'_, str> {
+        match (&self.0.stream, &self.0.key) {
+            (Some(stream), _) => Cow::Borrowed(stream),
+            (None, Some(key)) => Cow::Owned(format!("{}-{key}", category(&self.0.name))),
+            (None, None) => Cow::Borrowed(category(&self.0.name)),
+        }
+    }
+    /// The stream where one was written, without the default.
+    pub fn own_stream(&self) -> Option<&Text> {
+        self.0.stream.as_ref()
+    }
+    /// Tags, as `field:value`.
+    pub fn tags(&self) -> &[Text] {
+        &self.0.tags
+    }
+    /// When the event happened, by its producer.
+    pub fn time(&self) -> Option<&EventTime> {
+        self.0.time.as_ref()
+    }
+    /// After this time it is not delivered any more.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.0.rare.as_ref().and_then(|rare| rare.expiry)
+    }
+    /// The first event of the chain this one belongs to.
+    pub fn correlation(&self) -> Option<&Text> {
+        self.0.correlation.as_ref()
+    }
+    /// The event whose handling published this one.
+    pub fn causation(&self) -> Option<&Text> {
+        self.0.causation.as_ref()
+    }
+    /// How many handlers lie between the first event of the chain and this one.
+    pub fn hops(&self) -> u16 {
+        self.0.hops
+    }
+    /// On whose behalf.
+    pub fn user(&self) -> Option<&Text> {
+        self.0.rare.as_ref().and_then(|rare| rare.user.as_ref())
+    }
+    /// The tenant it belongs to.
+    pub fn tenant(&self) -> Option<&Text> {
+        self.0.rare.as_ref().and_then(|rare| rare.tenant.as_ref())
+    }
+    /// How urgent it is.
+    pub fn priority(&self) -> Priority {
+        self.0.priority
+    }
+    /// The W3C `traceparent`.
+    pub fn trace_parent(&self) -> Option<&Text> {
+        self.0.rare.as_ref().and_then(|rare| rare.trace_parent.as_ref())
+    }
+    /// The W3C `tracestate`.
+    pub fn trace_state(&self) -> Option<&Text> {
+        self.0.rare.as_ref().and_then(|rare| rare.trace_state.as_ref())
+    }
+    /// The content type where one was written.
+    pub fn content_type(&self) -> Option<&Text> {
+        self.0.content_type.as_ref()
+    }
+    /// The URI of the payload's schema.
+    pub fn data_schema(&self) -> Option<&Text> {
+        self.0.rare.as_ref().and_then(|rare| rare.data_schema.as_ref())
+    }
+    /// A free attribute.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.0.rare.as_ref().and_then(|rare| rare.attributes.get(name))
+    }
+    /// All free attributes, by name.
+    pub fn attributes(&self) -> impl Iterator<Item = (&Text, &Attribute)> {
+        self.0.rare.iter().flat_map(|rare| rare.attributes.iter())
+    }
+    /// How the payload is to be read.
+    pub fn form(&self) -> PayloadForm {
+        self.0.form
+    }
+
+    /// The payload's bytes.
+    ///
+    /// # Errors
+    /// A typed event whose `Serialize` fails.
+    pub fn payload(&self) -> Result<&Bytes, EnvelopeError> {
+        match &self.0.data {
+            Data::Bytes(bytes) => Ok(bytes),
+            Data::Typed(event, written) => {
+                if let Some(bytes) = written.get() {
+                    return Ok(bytes);
+                }
+                let bytes = event.to_json().map_err(|error| EnvelopeError::Payload(error.to_string()))?;
+                Ok(written.get_or_init(|| bytes))
+            }
+        }
+    }
+
+    /// The typed event: the one it was made from, or decoded from the payload.
+    ///
+    /// # Errors
+    /// A permanent failure that names the place in the payload which is not as the type wants it.
+    pub fn decode<E: Event>(&self) -> Handled<Arc<E>> {
+        if let Data::Typed(event, _) = &self.0.data
+            && let Ok(event) = event.clone().shared().downcast::<E>()
+        {
+            return Ok(event);
+        }
+        let bytes = self.payload().map_err(|error| Failure::of(Kind::Permanent, error))?;
+        let json: &[u8] = if self.0.form == PayloadForm::Absent { b"null" } else { bytes };
+        serde_json::from_slice(json).map(Arc::new).map_err(|error| {
+            Failure::permanent(format!(
+                "the payload is no {} (version {}): {error}",
+                E::INFO.name,
+                E::INFO.version
+            ))
+        })
+    }
+
+    /// A builder with everything of this envelope, to make a changed one.
+    pub fn edit(&self) -> EnvelopeBuilder {
+        EnvelopeBuilder(Inner::clone(&self.0))
+    }
+
+    /// Whether both carry the same content: everything but the id's owner, which is what "same id" compares.
+    ///
+    /// Times of recording and positions are no part of an envelope, so they are not compared.
+    pub fn same_content(&self, other: &Self) -> bool {
+        let (a, b) = (&*self.0, &*other.0);
+        Arc::ptr_eq(&self.0, &other.0)
+            || (a.name == b.name
+                && a.schema_version == b.schema_version
+                && a.key == b.key
+                && self.subject() == other.subject()
+                && self.stream() == other.stream()
+                && a.time == b.time
+                && a.tags == b.tags
+                && a.form == b.form
+                && a.content_type == b.content_type
+                && a.priority == b.priority
+                && a.hops == b.hops
+                && a.correlation == b.correlation
+                && a.causation == b.causation
+                && a.rare.as_deref().unwrap_or(&Rare::default())
+                    == b.rare.as_deref().unwrap_or(&Rare::default())
+                && self.payload().ok() == other.payload().ok())
+    }
+}
+
+impl fmt::Debug for Envelope {
+    /// Metadata only: a payload may hold what must not be logged.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("id", &self.0.id)
+            .field("name", &self.0.name)
+            .field("version", &self.0.schema_version)
+            .field("source", &self.0.source)
+            .field("stream", &self.stream())
+            .field("key", &self.0.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes an [`Envelope`]; every setter replaces what was there.
+#[derive(Clone)]
+#[must_use = "an envelope is made by `finish`"]
+pub struct EnvelopeBuilder(Inner);
+
+impl EnvelopeBuilder {
+    fn rare(&mut self) -> &mut Rare {
+        self.0.rare.get_or_insert_default()
+    }
+
+    /// The id; without one, `finish` gives it a new UUIDv7.
+    pub fn id(mut self, id: impl Into<Text>) -> Self {
+        self.0.id = id.into();
+        self
+    }
+    /// Who produced it, as a URI reference; `/tidings` by default.
+    pub fn source(mut self, source: impl Into<Text>) -> Self {
+        self.0.source = source.into();
+        self
+    }
+    /// The version of the event's schema, from 1.
+    pub fn schema_version(mut self, version: u32) -> Self {
+        self.0.schema_version = version;
+        self
+    }
+    /// The key that orders deliveries.
+    pub fn key(mut self, key: impl Into<Text>) -> Self {
+        self.0.key = Some(key.into());
+        self
+    }
+    /// What the event is about.
+    pub fn subject(mut self, subject: impl Into<Text>) -> Self {
+        self.0.subject = Some(subject.into());
+        self
+    }
+    /// The stream, instead of the default one.
+    pub fn stream(mut self, stream: impl Into<Text>) -> Self {
+        self.0.stream = Some(stream.into());
+        self
+    }
+    /// All tags, as `field:value`.
+    pub fn tags(mut self, tags: Vec<Text>) -> Self {
+        self.0.tags = tags;
+        self
+    }
+    /// One more tag.
+    pub fn tag(mut self, field: &str, value: impl fmt::Display) -> Self {
+        self.0.tags.push(format!("{field}:{value}").into());
+        self
+    }
+    /// When the event happened.
+    pub fn time(mut self, time: impl Into<EventTime>) -> Self {
+        self.0.time = Some(time.into());
+        self
+    }
+    /// When the event happened, if that is known.
+    pub fn time_if_absent(mut self, now: impl FnOnce() -> Timestamp) -> Self {
+        if self.0.time.is_none() {
+            self.0.time = Some(now().into());
+        }
+        self
+    }
+    /// After this time it is not delivered any more.
+    pub fn expiry(mut self, at: Timestamp) -> Self {
+        self.rare().expiry = Some(at);
+        self
+    }
+    /// The first event of the chain.
+    pub fn correlation(mut self, id: impl Into<Text>) -> Self {
+        self.0.correlation = Some(id.into());
+        self
+    }
+    /// The event whose handling published this one.
+    pub fn causation(mut self, id: impl Into<Text>) -> Self {
+        self.0.causation = Some(id.into());
+        self
+    }
+    /// How many handlers lie between the first event of the chain and this one.
+    pub fn hops(mut self, hops: u16) -> Self {
+        self.0.hops = hops;
+        self
+    }
+    /// On whose behalf.
+    pub fn user(mut self, user: impl Into<Text>) -> Self {
+        self.rare().user = Some(user.into());
+        self
+    }
+    /// The tenant it belongs to.
+    pub fn tenant(mut self, tenant: impl Into<Text>) -> Self {
+        self.rare().tenant = Some(tenant.into());
+        self
+    }
+    /// How urgent it is.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.0.priority = priority;
+        self
+    }
+    /// The W3C `traceparent`.
+    pub fn trace_parent(mut self, parent: impl Into<Text>) -> Self {
+        self.rare().trace_parent = Some(parent.into());
+        self
+    }
+    /// The W3C `tracestate`.
+    pub fn trace_state(mut self, state: impl Into<Text>) -> Self {
+        self.rare().trace_state = Some(state.into());
+        self
+    }
+    /// The URI of the payload's schema.
+    pub fn data_schema(mut self, schema: impl Into<Text>) -> Self {
+        self.rare().data_schema = Some(schema.into());
+        self
+    }
+    /// A free attribute.
+    pub fn attribute(mut self, name: impl Into<Text>, value: Attribute) -> Self {
+        self.rare().attributes.insert(name.into(), value);
+        self
+    }
+    /// The content type.
+    pub fn content_type(mut self, content_type: impl Into<Text>) -> Self {
+        self.0.content_type = Some(content_type.into());
+        self
+    }
+    /// The payload as JSON text. It is not parsed here.
+    pub fn json(self, json: impl Into<Bytes>) -> Self {
+        self.payload(PayloadForm::Json, json)
+    }
+    /// The payload, and how it is to be read.
+    pub fn payload(mut self, form: PayloadForm, bytes: impl Into<Bytes>) -> Self {
+        self.0.form = form;
+        self.0.data = Data::Bytes(bytes.into());
+        self
+    }
+
+    /// Continues the chain of `cause`: its correlation (or itself, when it began the chain), causation, one hop more,
+    /// and its user, tenant and trace.
+    pub fn caused_by(mut self, cause: &Envelope) -> Self {
+        self.0.correlation = Some(cause.correlation().unwrap_or(cause.id()).clone());
+        self.0.causation = Some(cause.id().clone());
+        self.0.hops = cause.hops().saturating_add(1);
+        if let Some(from) = cause.0.rare.as_deref()
+            && (from.user.is_some() || from.tenant.is_some() || from.trace_parent.is_some())
+        {
+            let rare = self.rare();
+            rare.user = rare.user.take().or_else(|| from.user.clone());
+            rare.tenant = rare.tenant.take().or_else(|| from.tenant.clone());
+            rare.trace_parent = rare.trace_parent.take().or_else(|| from.trace_parent.clone());
+            rare.trace_state = rare.trace_state.take().or_else(|| from.trace_state.clone());
+        }
+        self
+    }
+
+    /// The envelope, checked.
+    ///
+    /// # Errors
+    /// An invalid name, an empty or overlong text.
+    pub fn finish(mut self) -> Result<Envelope, EnvelopeError> {
+        let inner = &mut self.0;
+        check_topic(&inner.name)?;
+        if inner.id.is_empty() {
+            inner.id = crate::id::next();
+        }
+        if inner.source.is_empty() {
+            return Err(EnvelopeError::Empty("source"));
+        }
+        let texts = [
+            ("id", Some(&inner.id)),
+            ("source", Some(&inner.source)),
+            ("key", inner.key.as_ref()),
+            ("subject", inner.subject.as_ref()),
+            ("stream", inner.stream.as_ref()),
+            ("correlation", inner.correlation.as_ref()),
+            ("causation", inner.causation.as_ref()),
+        ];
+        for (field, text) in texts {
+            let Some(text) = text else { continue };
+            if text.is_empty() {
+                return Err(EnvelopeError::Empty(field));
+            }
+            if text.len() > TEXT_BYTES_MAX {
+                return Err(EnvelopeError::TooLong { field, size: text.len(), limit: TEXT_BYTES_MAX });
+            }
+        }
+        if inner.tags.len() > TAGS_MAX {
+            return Err(EnvelopeError::TooLong { field: "tags", size: inner.tags.len(), limit: TAGS_MAX });
+        }
+        if let Some(tag) = inner.tags.iter().find(|tag| tag.len() > TEXT_BYTES_MAX) {
+            return Err(EnvelopeError::TooLong { field: "tags", size: tag.len(), limit: TEXT_BYTES_MAX });
+        }
+        if inner.rare.as_deref() == Some(&Rare::default()) {
+            inner.rare = None;
+        }
+        Ok(Envelope(Arc::new(self.0)))
+    }
+
+    /// The envelope without the checks of [`finish`](Self::finish), for an engine that reads back what it had checked.
+    pub fn trusted(self) -> Envelope {
+        Envelope(Arc::new(self.0))
+    }
+}

@@ -1,0 +1,152 @@
+//! How a handler says that it failed, and whether trying again can help.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+/// Whether trying again can help. The one classification of errors in the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It may work later: a connection refused, a lock held, a service overloaded.
+    Transient,
+    /// It will never work with this event: it is invalid, or the answer was no.
+    Permanent,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+        })
+    }
+}
+
+/// Why a handler failed.
+///
+/// There is deliberately no conversion from foreign errors: whoever writes the handler says with
+/// [`transient`](OrFail::transient) or [`permanent`](OrFail::permanent) whether trying again can help, or `?` does not
+/// compile.
+///
+/// ```
+/// use tidings_core::{Handled, OrFail};
+/// fn amount(text: &str) -> Handled<u64> {
+///     Ok(text.parse::<u64>().permanent()?)
+/// }
+/// assert!(amount("ten").unwrap_err().is_permanent());
+/// ```
+#[derive(Clone)]
+pub struct Failure {
+    kind: Kind,
+    message: Arc<str>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What a handler returns.
+pub type Handled<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure that trying again may cure.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Transient, message: message.into().into(), source: None }
+    }
+
+    /// A failure that trying again cannot cure.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Permanent, message: message.into().into(), source: None }
+    }
+
+    /// A failure of `kind` because of `source`, whose text becomes the message.
+    pub fn of(kind: Kind, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self { kind, message: source.to_string().into(), source: Some(Arc::new(source)) }
+    }
+
+    /// Whether trying again can help.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether trying again cannot help.
+    pub fn is_permanent(&self) -> bool {
+        self.kind == Kind::Permanent
+    }
+
+    /// What went wrong, with the messages of the causes behind it.
+    pub fn describe(&self) -> String {
+        let mut text = self.message.to_string();
+        let mut cause = self.source.as_deref().and_then(|source| source.source());
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failure: {}", self.kind, self.describe())
+    }
+}
+
+/// Says of a foreign error whether trying again can help.
+pub trait OrFail<T> {
+    /// Trying again may help.
+    ///
+    /// # Errors
+    /// The error, as a transient failure.
+    fn transient(self) -> Handled<T>;
+
+    /// Trying again cannot help.
+    ///
+    /// # Errors
+    /// The error, as a permanent failure.
+    fn permanent(self) -> Handled<T>;
+}
+
+impl<T, E: StdError + Send + Sync + 'static> OrFail<T> for Result<T, E> {
+    fn transient(self) -> Handled<T> {
+        self.map_err(|error| Failure::of(Kind::Transient, error))
+    }
+
+    fn permanent(self) -> Handled<T> {
+        self.map_err(|error| Failure::of(Kind::Permanent, error))
+    }
+}
+
+impl<T> OrFail<T> for Option<T> {
+    fn transient(self) -> Handled<T> {
+        self.ok_or_else(|| Failure::transient("a value that was expected is not there"))
+    }
+
+    fn permanent(self) -> Handled<T> {
+        self.ok_or_else(|| Failure::permanent("a value that was expected is not there"))
+    }
+}
+
+/// What a handler may return: nothing, or a [`Handled`].
+pub trait IntoHandled: Send {
+    /// As a [`Handled`].
+    ///
+    /// # Errors
+    /// The failure, if it is one.
+    fn into_handled(self) -> Handled;
+}
+
+impl IntoHandled for () {
+    fn into_handled(self) -> Handled {
+        Ok(())
+    }
+}
+
+impl IntoHandled for Handled {
+    fn into_handled(self) -> Handled {
+        self
+    }
+}

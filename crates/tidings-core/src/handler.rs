@@ -1,0 +1,365 @@
+//! Handlers: plain functions of an event, and how they are registered.
+
+use std::{future::Future, marker::PhantomData, ops::Deref, sync::Arc};
+
+use crate::{
+    BoxFuture, Cx, Envelope, Event, EventInfo, Handled, IntoHandled, Pattern, Policy, Position, Text,
+    TopicError,
+};
+
+/// A typed event and its envelope, by a cheap shared handle.
+pub struct On<E> {
+    event: Arc<E>,
+    envelope: Envelope,
+}
+
+impl<E> On<E> {
+    /// From its parts.
+    pub fn new(event: Arc<E>, envelope: Envelope) -> Self {
+        Self { event, envelope }
+    }
+
+    /// The envelope around the event.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The event as a shared value.
+    pub fn shared(&self) -> Arc<E> {
+        self.event.clone()
+    }
+}
+
+impl<E> Deref for On<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.event
+    }
+}
+
+impl<E> Clone for On<E> {
+    fn clone(&self) -> Self {
+        Self { event: self.event.clone(), envelope: self.envelope.clone() }
+    }
+}
+
+/// What a handler can take as its event: [`On<E>`] of an event type, or any [`Envelope`].
+#[diagnostic::on_unimplemented(
+    message = "a handler cannot take `{Self}`",
+    label = "this is neither `On<E>` nor `Envelope`",
+    note = "write `On<YourEvent>` where `YourEvent` is `#[tidings::event(name = \"…\")]`, or take `Envelope` and say `.topic(\"…\")`"
+)]
+pub trait Argument: Send + Sized + 'static {
+    /// The event type it selects, or `None` for any.
+    const SELECTS: Option<&'static EventInfo>;
+
+    /// Takes it out of an envelope.
+    ///
+    /// # Errors
+    /// A permanent failure when the payload is not what the type wants.
+    fn take(envelope: &Envelope) -> Handled<Self>;
+}
+
+impl<E: Event> Argument for On<E> {
+    const SELECTS: Option<&'static EventInfo> = Some(E::INFO);
+
+    fn take(envelope: &Envelope) -> Handled<Self> {
+        Ok(Self { event: envelope.decode()?, envelope: envelope.clone() })
+    }
+}
+
+impl Argument for Envelope {
+    const SELECTS: Option<&'static EventInfo> = None;
+
+    fn take(envelope: &Envelope) -> Handled<Self> {
+        Ok(envelope.clone())
+    }
+}
+
+/// A call of a handler: done, or to be awaited.
+pub enum Call {
+    /// The handler was synchronous.
+    Done(Handled),
+    /// The handler is asynchronous.
+    Waiting(BoxFuture<'static, Handled>),
+}
+
+/// A function that handles events: `fn(&E)`, `fn(&Envelope)`, `async fn(On<E>, Cx)`, `async fn(Envelope, Cx)`, or one
+/// of the latter with a dependency in front, given by `.with(…)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no event handler",
+    label = "this function does not have the shape of a handler",
+    note = "a handler is `fn(&E)`, `async fn(On<E>, Cx) -> Handled` or `async fn(Envelope, Cx) -> Handled`; with a dependency, `async fn(D, On<E>, Cx) -> Handled` and `.with(dependency)`"
+)]
+pub trait Handler<Shape>: Send + Sync + 'static {
+    /// The event type it selects, or `None` for any.
+    const SELECTS: Option<&'static EventInfo>;
+
+    /// Calls it.
+    fn call(&self, envelope: &Envelope, cx: Cx) -> Call;
+}
+
+/// Marks `fn(A, Cx) -> Future`.
+pub struct Asynchronous<A>(PhantomData<fn(A)>);
+/// Marks `fn(&E) -> R`.
+pub struct ByReference<E>(PhantomData<fn(E)>);
+/// Marks `fn(&Envelope) -> R`.
+pub struct ByEnvelope(());
+/// Marks `fn(D, A, Cx) -> Future` with its dependency.
+pub struct Dependent<A>(PhantomData<fn(A)>);
+
+impl<F, A, Fut> Handler<Asynchronous<A>> for F
+where
+    F: Fn(A, Cx) -> Fut + Send + Sync + 'static,
+    A: Argument,
+    Fut: Future<Output = Handled> + Send + 'static,
+{
+    const SELECTS: Option<&'static EventInfo> = A::SELECTS;
+
+    fn call(&self, envelope: &Envelope, cx: Cx) -> Call {
+        match A::take(envelope) {
+            Ok(argument) => Call::Waiting(Box::pin(self(argument, cx))),
+            Err(failure) => Call::Done(Err(failure)),
+        }
+    }
+}
+
+impl<F, E, R> Handler<ByReference<E>> for F
+where
+    F: Fn(&E) -> R + Send + Sync + 'static,
+    E: Event,
+    R: IntoHandled,
+{
+    const SELECTS: Option<&'static EventInfo> = Some(E::INFO);
+
+    fn call(&self, envelope: &Envelope, _: Cx) -> Call {
+        Call::Done(envelope.decode::<E>().and_then(|event| self(&event).into_handled()))
+    }
+}
+
+impl<F, R> Handler<ByEnvelope> for F
+where
+    F: Fn(&Envelope) -> R + Send + Sync + 'static,
+    R: IntoHandled,
+{
+    const SELECTS: Option<&'static EventInfo> = None;
+
+    fn call(&self, envelope: &Envelope, _: Cx) -> Call {
+        Call::Done(self(envelope).into_handled())
+    }
+}
+
+/// A handler with its dependency; made by [`WithDependency::with`].
+pub struct With<F, D> {
+    function: F,
+    dependency: D,
+}
+
+/// Gives a handler its dependency.
+pub trait WithDependency<D, A, Fut>: Fn(D, A, Cx) -> Fut + Sized {
+    /// The handler, called each time with a clone of `dependency`.
+    fn with(self, dependency: D) -> With<Self, D> {
+        With { function: self, dependency }
+    }
+}
+
+impl<F, D, A, Fut> WithDependency<D, A, Fut> for F
+where
+    F: Fn(D, A, Cx) -> Fut,
+    A: Argument,
+    Fut: Future<Output = Handled>,
+{
+}
+
+impl<F, D, A, Fut> Handler<Dependent<A>> for With<F, D>
+where
+    F: Fn(D, A, Cx) -> Fut + Send + Sync + 'static,
+    D: Clone + Send + Sync + 'static,
+    A: Argument,
+    Fut: Future<Output = Handled> + Send + 'static,
+{
+    const SELECTS: Option<&'static EventInfo> = A::SELECTS;
+
+    fn call(&self, envelope: &Envelope, cx: Cx) -> Call {
+        match A::take(envelope) {
+            Ok(argument) => Call::Waiting(Box::pin((self.function)(self.dependency.clone(), argument, cx))),
+            Err(failure) => Call::Done(Err(failure)),
+        }
+    }
+}
+
+/// A handler behind which no generic parameter is left.
+pub type Boxed = Arc<dyn Fn(&Envelope, Cx) -> Call + Send + Sync>;
+
+/// Where a subscription that is new begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// At the first event of the log.
+    #[default]
+    Beginning,
+    /// After what is there when it first runs.
+    Now,
+    /// After this position.
+    After(Position),
+}
+
+/// Where a handler runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On the in-process bus.
+    Bus,
+    /// Behind a durable subscription of this name.
+    Durable {
+        /// The name: an identity that owns the checkpoint, written by its author.
+        name: Text,
+        /// Where it begins when it is new.
+        start: Start,
+        /// Whether events with the same key are handled in order, one at a time.
+        ordered: bool,
+        /// How many deliveries may be in the hands of the handler at once.
+        concurrency: usize,
+    },
+}
+
+/// How many deliveries of one durable subscription may be in the hands of its handler at once, unless it says so.
+pub const CONCURRENCY: usize = 64;
+
+/// One handler's named interest in a pattern, and where and under which policy it runs. Nothing generic is left.
+#[derive(Clone)]
+pub struct Registration {
+    /// The event type it was written for, if any.
+    pub event: Option<&'static EventInfo>,
+    /// The patterns it selects; when it has none but an event type, the type's name.
+    pub topics: Vec<Result<Pattern, TopicError>>,
+    /// Where it runs.
+    pub place: Place,
+    /// Its policy.
+    pub policy: Policy,
+    /// The Rust path of the function: shown to people, never an identity.
+    pub function: &'static str,
+    /// The function.
+    pub handler: Boxed,
+}
+
+impl Registration {
+    /// A handler on the bus, with the default policy.
+    pub fn new<Shape, H: Handler<Shape>>(handler: H) -> Self {
+        Self {
+            event: H::SELECTS,
+            topics: Vec::new(),
+            place: Place::Bus,
+            policy: Policy::default(),
+            function: std::any::type_name::<H>(),
+            handler: Arc::new(move |envelope, cx| handler.call(envelope, cx)),
+        }
+    }
+
+    /// The patterns it selects.
+    ///
+    /// # Errors
+    /// Every invalid pattern; or none when it names neither a type nor a topic.
+    pub fn patterns(&self) -> Result<Vec<Pattern>, Vec<TopicError>> {
+        let given = if self.topics.is_empty() {
+            self.event.map(|event| Pattern::parse(event.name)).into_iter().collect()
+        } else {
+            self.topics.clone()
+        };
+        let (good, bad): (Vec<_>, Vec<_>) = given.into_iter().partition(Result::is_ok);
+        if bad.is_empty() {
+            Ok(good.into_iter().flatten().collect())
+        } else {
+            Err(bad.into_iter().filter_map(Result::err).collect())
+        }
+    }
+}
+
+/// Says where and how a handler runs. Implemented for every handler and for a [`Registration`] already begun.
+///
+/// ```
+/// use tidings_core::{Cx, Envelope, Handled, Place, Subscribe};
+/// async fn audit(any: Envelope, cx: Cx) -> Handled { Ok(()) }
+/// let registration = audit.topic("order.**").durable("audit");
+/// assert!(matches!(registration.place, Place::Durable { .. }));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no event handler",
+    label = "this cannot be registered",
+    note = "a handler is `fn(&E)`, `async fn(On<E>, Cx) -> Handled` or `async fn(Envelope, Cx) -> Handled`; with a dependency, `async fn(D, On<E>, Cx) -> Handled` and `.with(dependency)`"
+)]
+pub trait Subscribe<Shape>: Sized {
+    /// The registration, on the bus unless said otherwise.
+    fn registration(self) -> Registration;
+
+    /// Selects events whose name matches `pattern`; said twice, either. An invalid pattern is a fault when the
+    /// application is built.
+    fn topic(self, pattern: &str) -> Registration {
+        let mut registration = self.registration();
+        registration.topics.push(Pattern::parse(pattern));
+        registration
+    }
+
+    /// Runs behind a durable subscription called `name`: at least once, its effects in the store exactly once, in
+    /// order for events with the same key. The name is an identity that owns the checkpoint.
+    fn durable(self, name: impl Into<Text>) -> Registration {
+        let mut registration = self.registration();
+        registration.place = Place::Durable {
+            name: name.into(),
+            start: Start::Beginning,
+            ordered: true,
+            concurrency: CONCURRENCY,
+        };
+        registration
+    }
+
+    /// Runs under `policy`.
+    fn policy(self, policy: Policy) -> Registration {
+        Registration { policy, ..self.registration() }
+    }
+
+    /// Where a durable subscription begins when it is new.
+    fn starting(self, from: Start) -> Registration {
+        let mut registration = self.registration();
+        if let Place::Durable { start, .. } = &mut registration.place {
+            *start = from;
+        }
+        registration
+    }
+
+    /// Gives up the order of events with the same key.
+    fn unordered(self) -> Registration {
+        let mut registration = self.registration();
+        if let Place::Durable { ordered, .. } = &mut registration.place {
+            *ordered = false;
+        }
+        registration
+    }
+
+    /// How many deliveries may be in the hands of the handler at once; at least 1.
+    fn concurrency(self, most: usize) -> Registration {
+        let mut registration = self.registration();
+        if let Place::Durable { concurrency, .. } = &mut registration.place {
+            *concurrency = most;
+        }
+        registration
+    }
+}
+
+/// Marks what is a registration already.
+pub struct Begun(());
+
+impl Subscribe<Begun> for Registration {
+    fn registration(self) -> Registration {
+        self
+    }
+}
+
+/// Marks what is still a plain handler.
+pub struct Plain<Shape>(PhantomData<fn(Shape)>);
+
+impl<Shape, H: Handler<Shape>> Subscribe<Plain<Shape>> for H {
+    fn registration(self) -> Registration {
+        Registration::new(self)
+    }
+}

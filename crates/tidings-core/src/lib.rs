@@ -1,0 +1,48 @@
+//! The words of Tidings: what everything else is made of.
+//!
+//! Here are events and envelopes, topics and patterns, handlers and their contexts, policies and commits as data, and
+//! the clock. Here is no I/O, no thread and no runtime: this crate knows neither store nor broker. Every other crate
+//! imports it; it imports none of them. Start with [`Event`], [`Envelope`] and [`Cx`].
+
+mod blind;
+mod changes;
+mod clock;
+mod commit;
+mod cx;
+mod document;
+mod envelope;
+mod event;
+mod failure;
+mod handler;
+pub mod id;
+pub mod lint;
+mod policy;
+mod time;
+mod topic;
+
+pub use blind::{BlindError, apply_blind, index_text, position_text};
+pub use changes::Changes;
+pub use clock::{BoxFuture, Clock, ManualClock, SystemClock};
+pub use commit::{
+    Append, BlindChange, BlobChange, COMMIT_BYTES_MAX, CheckpointMove, Commit, DocumentChange, DocumentKey,
+    DocumentRead, DocumentWrite, DueChange, DueRow, EventQuery, Expected, Fence, NothingSince, Position,
+    Tenant, WRITES_MAX,
+};
+pub use cx::{
+    Change, Cx, DOCUMENT_ID_BYTES_MAX, DeliveryInfo, Documents, Effects, Loaded, NoDocuments, OpenCx,
+    Outgoing, Publication, Refused, ViewCx, Write,
+};
+pub use document::{DocumentValue, TypedDocument, View};
+pub use envelope::{
+    Attribute, Envelope, EnvelopeBuilder, EnvelopeError, HOPS_MAX, JSON, PAYLOAD_BYTES_MAX, PayloadForm,
+    Priority, TAGS_MAX, TEXT_BYTES_MAX,
+};
+pub use event::{Event, EventInfo, Field, Text};
+pub use failure::{Failure, Handled, IntoHandled, Kind, OrFail};
+pub use handler::{
+    Argument, Asynchronous, Begun, Boxed, ByEnvelope, ByReference, CONCURRENCY, Call, Dependent, Handler, On,
+    Place, Plain, Registration, Start, Subscribe, With, WithDependency,
+};
+pub use policy::{Backoff, Policy, Retry};
+pub use time::{EventTime, EventTimeParts, TimeError, Timestamp};
+pub use topic::{Pattern, SEGMENTS_MAX, TOPIC_BYTES_MAX, TopicError, category, check_topic};

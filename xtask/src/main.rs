@@ -15,6 +15,8 @@
 mod bench;
 mod gate;
 mod process;
+#[cfg(test)]
+mod scratch;
 mod setup;
 mod tidy;
 mod workspace;

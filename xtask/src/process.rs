@@ -28,6 +28,10 @@ pub fn cargo(root: &std::path::Path, arguments: &[&str]) -> Command {
             command.env_remove(&name);
         }
     }
+    if cfg!(test) {
+        // Workspaces made by our tests build beside themselves, not among what a person keeps.
+        command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
+    }
     command
 }
 
@@ -41,7 +45,8 @@ pub fn shown(command: &Command) -> String {
 
 /// Runs to the end with the caller's own terminal.
 pub fn run(command: &mut Command) -> Result<ExitStatus> {
-    command.stdin(Stdio::null()).status().with_context(|| format!("cannot start `{}`", shown(command)))
+    let status = command.stdin(Stdio::null()).stdout(ours()).stderr(ours()).status();
+    status.with_context(|| format!("cannot start `{}`", shown(command)))
 }
 
 /// Runs to the end and hands each line of standard output to `see` as it comes.
@@ -49,6 +54,7 @@ pub fn each_line(command: &mut Command, mut see: impl FnMut(&str)) -> Result<Exi
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(ours())
         .spawn()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
     let stdout = child.stdout.take().context("standard output was asked for as a pipe")?;
@@ -79,6 +85,7 @@ pub fn capture(command: &mut Command, deadline: Duration) -> Result<Captured> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(ours())
         .spawn()
         .with_context(|| format!("cannot start `{}`", shown(command)))?;
     let mut pipe = child.stdout.take().context("standard output was asked for as a pipe")?;
@@ -96,6 +103,12 @@ pub fn capture(command: &mut Command, deadline: Duration) -> Result<Captured> {
     };
     let stdout = String::from_utf8_lossy(&bytes?).into_owned();
     Ok(Captured { status: child.wait()?, stdout })
+}
+
+/// The stream of the same kind that is our own. In our own tests it leads nowhere: they start children that fail on
+/// purpose, and what those say must not be taken for news.
+fn ours() -> Stdio {
+    if cfg!(test) { Stdio::null() } else { Stdio::inherit() }
 }
 
 /// Whether a program of this name is on the path.

@@ -139,6 +139,7 @@ fn kept(root: &Path) -> Result<Vec<Results>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     const LINE: &str = r#"{"job":"emit","subject":"s","peer":"p","unit":"ns","min":1,"median":2,"max":3}"#;
 
@@ -167,5 +168,30 @@ mod tests {
         let better = LINE.replace("\"median\":2", "\"median\":1");
         fs::write(root.path().join(RESULTS).join("emit.jsonl"), better).expect("written");
         assert!(!report_is_current(root.path()).expect("measured anew"));
+    }
+
+    /// A job that writes one line, or none if it is told to fail by the presence of a file.
+    const JOB: &str = r##"
+        fn main() {
+            let line = r#"LINE"#;
+            std::fs::write(std::env::var("TIDINGS_BENCH_OUT").unwrap(), line).unwrap();
+            assert!(!std::path::Path::new("fail").exists());
+        }
+    "##;
+
+    #[test]
+    fn a_job_that_succeeds_is_kept_and_reported_and_one_that_fails_changes_nothing() {
+        let scratch = Scratch::new();
+        let code = |median: &str| JOB.replace("LINE", &LINE.replace("\"median\":2", median));
+        scratch.package(CRATE, "", "src/bin/emit.rs", &code("\"median\":7"));
+        assert_eq!(run(scratch.root(), &[]).expect("runs"), Verdict::Good);
+        let page = fs::read_to_string(scratch.root().join(REPORT)).expect("written");
+        assert!(page.contains("| p | 7.00 | 1.00 – 3.00 | ns |") && page.contains("rustc 1."), "{page}");
+
+        scratch.write("fail", "");
+        scratch.package(CRATE, "", "src/bin/emit.rs", &code("\"median\":8"));
+        assert_eq!(run(scratch.root(), &["emit"]).expect("runs"), Verdict::Bad);
+        assert_eq!(fs::read_to_string(scratch.root().join(REPORT)).expect("still there"), page);
+        assert!(report_is_current(scratch.root()).expect("as kept"));
     }
 }

@@ -73,3 +73,6 @@ fn cargo(root: &Path, arguments: &[&str], cure: &str) -> Result<Report> {
     let status = process::run(&mut process::cargo(root, arguments))?;
     Ok(Report::one(status.success(), cure))
 }
+
+#[cfg(test)]
+mod tests;

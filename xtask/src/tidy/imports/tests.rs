@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{tidy, workspace::Workspace};
+use crate::{scratch::Scratch, tidy, workspace::Workspace};
 
 const TABLE: &str = "\
 | crate | folder | level | may import | reason |
@@ -102,28 +102,16 @@ fn an_edge_planted_in_the_metadata_of_this_repository_is_found() {
 
 #[test]
 fn a_wrong_edge_in_a_workspace_on_disk_is_found_with_its_file_and_line() {
-    let root = tempfile::tempdir().expect("a temporary folder");
-    let write = |path: &str, text: &str| {
-        let path = root.path().join(path);
-        fs::create_dir_all(path.parent().expect("has a parent")).expect("made");
-        fs::write(path, text).expect("written");
-    };
-    let package = |name: &str, rest: &str| {
-        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{rest}")
-    };
-    write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n");
-    write(FILE, TABLE);
-    write("crates/low/Cargo.toml", &package("low", "\n[dependencies]\nhigh = { path = \"../high\" }\n"));
-    write("crates/low/src/lib.rs", "//! Low.\n");
-    write("crates/high/Cargo.toml", &package("high", ""));
-    write("crates/high/src/lib.rs", "//! High.\n");
-
-    let found = tidy::check(root.path()).expect("the checks run");
+    let scratch = Scratch::new();
+    scratch.write(FILE, TABLE);
+    scratch.package("low", "\n[dependencies]\nhigh = { path = \"../high\" }\n", "src/lib.rs", "//! Low.\n");
+    scratch.package("high", "", "src/lib.rs", "//! High.\n");
+    let found = tidy::check(scratch.root()).expect("the checks run");
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!((found[0].file.as_str(), found[0].line), ("crates/low/Cargo.toml", Some(7)));
 
     // The way the table allows is not complained about.
-    write("crates/low/Cargo.toml", &package("low", ""));
-    write("crates/high/Cargo.toml", &package("high", "\n[dependencies]\nlow = { path = \"../low\" }\n"));
-    assert_eq!(tidy::check(root.path()).expect("the checks run"), []);
+    scratch.package("low", "", "src/lib.rs", "//! Low.\n");
+    scratch.package("high", "\n[dependencies]\nlow = { path = \"../low\" }\n", "src/lib.rs", "//! High.\n");
+    assert_eq!(tidy::check(scratch.root()).expect("the checks run"), []);
 }

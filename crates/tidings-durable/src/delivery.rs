@@ -1,0 +1,87 @@
+//! One event on its way to one handler, and what becomes of it.
+
+use serde::{Deserialize, Serialize};
+use tidings_core::{Effects, Position, Text, Timestamp};
+use tidings_store::Recorded;
+
+/// An event in the hands of a subscription.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub event: Recorded,
+    /// The key that orders it; `None` when it has none or order was given up.
+    pub key: Option<Text>,
+    /// Which call of the handler comes next, from 1.
+    pub attempt: u32,
+    /// When it was first tried.
+    pub first: Option<Timestamp>,
+    /// It comes from a row that blocks its key, so it is not stopped by that row.
+    pub from_row: bool,
+    /// How often it was run again because a document it had read changed.
+    pub conflicts: u32,
+    /// What went wrong last.
+    pub trouble: Option<String>,
+}
+
+impl Delivery {
+    pub(crate) fn position(&self) -> Position {
+        self.event.position
+    }
+
+    /// The id of the row that blocks it or would.
+    pub(crate) fn row_id(&self) -> Text {
+        crate::rows::row_id(self.key.as_ref(), self.position())
+    }
+}
+
+/// What becomes of a delivery; folded into the book, and committed with its checkpoint.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The handler returned `Ok`.
+    Handled(Effects),
+    /// It was not delivered, because its time was over.
+    Expired,
+    /// It is tried again at `due`, and its key waits.
+    Later { due: Timestamp },
+    /// It is given up.
+    Dead { reason: Reason, path: Vec<String> },
+    /// Its key is blocked; it waits behind.
+    Follow,
+}
+
+/// A delivery and what becomes of it, accepted in an order that respects its key.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub delivery: Delivery,
+    pub outcome: Outcome,
+}
+
+/// Why a delivery was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// The handler said that trying again cannot help.
+    Permanent,
+    /// The last attempt failed too.
+    Exhausted,
+    /// It published at the end of a chain of more than 64 hops.
+    Loop,
+    /// It came after a dead letter of its key, when no more could wait.
+    Follower,
+    /// Its schema version is newer than this program knows.
+    Newer,
+    /// The store refused what the handler wanted written.
+    Refused,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Permanent => "permanent",
+            Self::Exhausted => "exhausted",
+            Self::Loop => "loop",
+            Self::Follower => "follower",
+            Self::Newer => "newer",
+            Self::Refused => "refused",
+        })
+    }
+}

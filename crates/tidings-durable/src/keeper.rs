@@ -1,0 +1,179 @@
+//! Looks after rows: hands a delivery to its lane when it is due, and then the followers of its key, in order.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_core::{DocumentKey, Position, Text, Timestamp};
+use tidings_store::{Error, Filter, Read, Recorded};
+
+use crate::{
+    DeadLetter,
+    dead::dead_namespace,
+    delivery::Delivery,
+    rows::{Row, State},
+    runner::{Lanes, delivery},
+    shared::Shared,
+};
+
+pub(crate) struct Keeper {
+    pub shared: Arc<Shared>,
+    pub lanes: Lanes,
+}
+
+/// How many rows are looked after in one round.
+const ROUND: usize = 256;
+
+impl Keeper {
+    pub(crate) async fn run(self) {
+        let shared = &self.shared;
+        let mut paused = shared.paused.subscribe();
+        loop {
+            let mut next = None;
+            if !*paused.borrow_and_update() {
+                match self.round().await {
+                    Ok(due) => next = due,
+                    Err(error) => {
+                        tracing::warn!(subscription = %shared.name, %error, "waiting deliveries wait longer");
+                        next = Some(Duration::from_millis(500));
+                    }
+                }
+            }
+            let sleep = async {
+                match next {
+                    Some(span) => shared.clock.sleep(span).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                () = shared.rows.notified() => {}
+                _ = paused.changed() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// Hands out what is due; answers how long until the next is.
+    async fn round(&self) -> Result<Option<Duration>, Error> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let (mut due, mut next): (Vec<(Text, Row)>, Option<Timestamp>) = (Vec::new(), None);
+        {
+            let mut book = shared.book.lock();
+            for (id, row) in book.rows.iter() {
+                if book.rows.is_in_hand(id) {
+                    continue;
+                }
+                match row.state {
+                    State::Pending { due: at, .. } if at > now => {
+                        next = Some(next.map_or(at, |other| other.min(at)))
+                    }
+                    State::Parked { .. } => {}
+                    _ if due.len() < ROUND => due.push((id.clone(), row.clone())),
+                    _ => next = Some(now),
+                }
+            }
+            for (id, _) in &due {
+                book.rows.take_in_hand(id);
+            }
+        }
+        let mut failed = None;
+        for (id, row) in due {
+            match self.hand_out(&id, &row).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    shared.book.lock().rows.let_go(&id);
+                    next = Some(now);
+                }
+                Err(error) => {
+                    shared.book.lock().rows.let_go(&id);
+                    failed = Some(error);
+                }
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(next.map(|at| at.since(now).max(Duration::from_micros(1)))),
+        }
+    }
+
+    /// Hands the row's delivery to its lane; `false` when the row has changed instead.
+    async fn hand_out(&self, id: &Text, row: &Row) -> Result<bool, Error> {
+        let shared = &self.shared;
+        let found = match &row.state {
+            State::Parked { .. } => return Ok(false),
+            State::Pending { position, attempt, first, error, .. } => {
+                let event = self.event(*position).await?;
+                let (attempt, first) = (*attempt, Some(*first));
+                event.map(|event| Delivery {
+                    attempt,
+                    first,
+                    trouble: Some(error.clone()),
+                    ..delivery(shared, event)
+                })
+            }
+            State::Draining { after } => {
+                self.follower(row, *after).await?.map(|event| delivery(shared, event))
+            }
+        };
+        match found {
+            Some(delivery) => {
+                // A subscription that gave up order since then has no key on its deliveries; the row still has.
+                let delivery = Delivery { from_row: true, key: row.key.clone(), ..delivery };
+                let lane = shared.lane(delivery.key.as_ref(), delivery.position());
+                self.lanes.deliver(lane, vec![delivery]);
+                Ok(true)
+            }
+            None => {
+                // Nobody follows any more, unless somebody came in the meantime.
+                let mut book = shared.book.lock();
+                if book.rows.get(id) == Some(row) {
+                    book.operate(id, None, []);
+                }
+                drop(book);
+                shared.work.notify_one();
+                Ok(false)
+            }
+        }
+    }
+
+    async fn event(&self, position: Position) -> Result<Option<Recorded>, Error> {
+        let read = Read::after(position - 1).tenant(self.shared.config.tenant.clone()).limit(1);
+        let page = self.shared.store.read(&read).await?;
+        Ok(page.events.into_iter().find(|event| event.position == position))
+    }
+
+    /// The next event of the row's key after `after` that waits behind it.
+    async fn follower(&self, row: &Row, mut after: Position) -> Result<Option<Recorded>, Error> {
+        let shared = &self.shared;
+        let Some(key) = &row.key else { return Ok(None) };
+        let filter = Filter { key: Some(key.clone()), ..Filter::names(shared.patterns.clone()) };
+        while after < row.end {
+            let read =
+                Read::after(after).filter(filter.clone()).tenant(shared.config.tenant.clone()).limit(32);
+            let page = shared.store.read(&read).await?;
+            for event in page.events {
+                if event.position > row.end {
+                    return Ok(None);
+                }
+                // One that was dead-lettered as a follower waits as long as its dead letter is there.
+                if event.position <= row.last || self.is_dead(event.position).await? {
+                    return Ok(Some(event));
+                }
+            }
+            if page.end {
+                break;
+            }
+            after = page.next;
+        }
+        Ok(None)
+    }
+
+    async fn is_dead(&self, position: Position) -> Result<bool, Error> {
+        let shared = &self.shared;
+        if let Some(letter) = shared.book.lock().letter_on_its_way(position) {
+            return Ok(letter.is_some());
+        }
+        let key = DocumentKey::new(dead_namespace(&shared.name), DeadLetter::document_id(position));
+        Ok(shared.store.document(&shared.config.tenant, &key).await?.is_some())
+    }
+}

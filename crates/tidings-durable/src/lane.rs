@@ -1,0 +1,339 @@
+//! A lane calls the handler: one delivery a key at a time, many keys at once.
+//!
+//! A delivery that waits (for its future, for a short retry, behind its key) holds up nothing but its key. Lanes divide
+//! the keys by partition, so that the order of a key needs no agreement between them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
+use tidings_core::{
+    BoxFuture, Call, Cx, DeliveryInfo, Documents, Effects, Failure, Handled, OpenCx, Refused, Text,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    Reason,
+    book::Verdict,
+    delivery::{Accepted, Delivery, Outcome},
+    shared::Shared,
+};
+
+/// After this many runs that met a changed document, a delivery runs alone.
+const CONFLICTS_MAX: u32 = 3;
+
+/// After this many deliveries the lane lets others on its thread have a turn.
+const TURN: usize = 64;
+
+pub(crate) enum Message {
+    /// In order of position.
+    Deliver(Vec<Delivery>),
+    /// To be run again before anything else of their keys.
+    Again(Vec<Delivery>),
+}
+
+enum Done {
+    Called(Delivery, OpenCx, Handled),
+    Waited(Delivery),
+}
+
+#[derive(Default)]
+struct KeyQueue {
+    busy: bool,
+    /// In order of position.
+    waiting: VecDeque<Delivery>,
+}
+
+pub(crate) struct Lane {
+    shared: Arc<Shared>,
+    documents: Arc<dyn Documents>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    commits: watch::Receiver<u64>,
+    keys: HashMap<Text, KeyQueue>,
+    ready: VecDeque<Delivery>,
+    running: FuturesUnordered<BoxFuture<'static, Done>>,
+    calls: usize,
+    calls_max: usize,
+    /// Finished, but there was no room in the book.
+    held: VecDeque<Accepted>,
+    dice: Dice,
+}
+
+impl Lane {
+    pub(crate) fn new(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Message>, number: usize) -> Self {
+        let commits = shared.commits.subscribe();
+        let calls_max = shared.concurrency.div_ceil(shared.config.lanes).max(1);
+        let dice = Dice::new(
+            shared.config.seed ^ xxhash_rust::xxh3::xxh3_64(shared.name.as_bytes()) ^ number as u64,
+        );
+        Self {
+            documents: shared.clone(),
+            shared,
+            inbox,
+            commits,
+            keys: HashMap::new(),
+            ready: VecDeque::new(),
+            running: FuturesUnordered::new(),
+            calls: 0,
+            calls_max,
+            held: VecDeque::new(),
+            dice,
+        }
+    }
+
+    /// Runs until it is told to stop and no call is running, or to leave what runs.
+    pub(crate) async fn run(mut self) {
+        let leave = self.shared.leave.clone();
+        let stop = self.shared.stop.clone();
+        let mut turn = 0;
+        loop {
+            while self.calls < self.calls_max
+                && self.held.is_empty()
+                && !stop.is_cancelled()
+                && let Some(delivery) = self.ready.pop_front()
+            {
+                self.start(delivery).await;
+                turn += 1;
+                if turn % TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let idle = self.calls == 0 && self.held.is_empty();
+            if stop.is_cancelled() && idle {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = leave.cancelled() => break,
+                Some(done) = self.running.next(), if !self.running.is_empty() => self.done(done).await,
+                Ok(()) = self.commits.changed(), if !self.held.is_empty() => {
+                    for accepted in std::mem::take(&mut self.held) {
+                        self.offer(accepted);
+                    }
+                }
+                message = self.inbox.recv() => match message {
+                    Some(Message::Deliver(deliveries)) => deliveries.into_iter().for_each(|d| self.admit(d)),
+                    Some(Message::Again(deliveries)) => deliveries.into_iter().for_each(|d| self.again(d)),
+                    None => stop.cancelled().await,
+                },
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+            }
+        }
+        self.shared.left.fetch_add(self.calls + self.held.len(), std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// A delivery arrives: it starts, waits behind its key, or follows a row that blocks its key.
+    fn admit(&mut self, delivery: Delivery) {
+        let Some(key) = delivery.key.clone() else { return self.ready.push_back(delivery) };
+        let queue = self.keys.entry(key).or_default();
+        if queue.busy {
+            queue.waiting.push_back(delivery);
+        } else {
+            queue.busy = true;
+            self.ready.push_back(delivery);
+        }
+    }
+
+    /// A delivery comes back because its commit met a conflict; it goes before later ones of its key.
+    fn again(&mut self, delivery: Delivery) {
+        let Some(key) = delivery.key.clone() else { return self.ready.push_front(delivery) };
+        let queue = self.keys.entry(key).or_default();
+        let at = queue.waiting.partition_point(|other| other.position() < delivery.position());
+        queue.waiting.insert(at, delivery);
+        if !queue.busy {
+            queue.busy = true;
+            let first = queue.waiting.pop_front().expect("one was put in just now");
+            self.ready.push_front(first);
+        }
+    }
+
+    /// The key's next delivery may go on.
+    fn next_of_key(&mut self, key: Option<&Text>) {
+        let Some(key) = key else { return };
+        let Some(queue) = self.keys.get_mut(key) else { return };
+        match queue.waiting.pop_front() {
+            Some(next) => self.ready.push_front(next),
+            None => {
+                self.keys.remove(key);
+            }
+        }
+    }
+
+    async fn start(&mut self, mut delivery: Delivery) {
+        let shared = self.shared.clone();
+        if !delivery.from_row && shared.is_blocked(&delivery) {
+            return self.offer(Accepted { delivery, outcome: Outcome::Follow });
+        }
+        let now = shared.clock.now();
+        if delivery.event.envelope.expiry().is_some_and(|expiry| expiry <= now) {
+            return self.offer(Accepted { delivery, outcome: Outcome::Expired });
+        }
+        delivery.first.get_or_insert(now);
+        if let Some(known) = shared.event
+            && known.name == &**delivery.event.envelope.name()
+            && delivery.event.envelope.schema_version() > known.version
+        {
+            let version = delivery.event.envelope.schema_version();
+            let trouble =
+                format!("schema version {version} of {}; this program knows {}", known.name, known.version);
+            delivery.trouble = Some(trouble);
+            return self.offer(Accepted {
+                delivery,
+                outcome: Outcome::Dead { reason: Reason::Newer, path: Vec::new() },
+            });
+        }
+        let info = DeliveryInfo {
+            envelope: delivery.event.envelope.clone(),
+            position: Some(delivery.position()),
+            attempt: delivery.attempt,
+            subscription: shared.name.clone(),
+            source: shared.config.source.clone(),
+            tenant: shared.config.tenant.clone(),
+            payload_bytes_max: shared.config.payload_bytes,
+        };
+        let (cx, open) = Cx::open(info, shared.clock.clone(), self.documents.clone());
+        let call =
+            std::panic::catch_unwind(AssertUnwindSafe(|| (shared.handler)(&delivery.event.envelope, cx)));
+        let result = match call {
+            Err(panic) => Err(panicked(&*panic)),
+            Ok(Call::Done(result)) => result,
+            Ok(Call::Waiting(future)) => {
+                let mut future = AssertUnwindSafe(future).catch_unwind();
+                match futures_util::poll!(&mut future) {
+                    std::task::Poll::Ready(result) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+                    std::task::Poll::Pending => {
+                        let (clock, timeout) = (shared.clock.clone(), shared.policy.timeout);
+                        self.calls += 1;
+                        self.running.push(Box::pin(async move {
+                            let result =
+                                match futures_util::future::select(future, clock.sleep(timeout)).await {
+                                    Either::Left((result, _)) => {
+                                        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
+                                    }
+                                    Either::Right(_) => {
+                                        Err(Failure::transient(format!("no answer within {timeout:?}")))
+                                    }
+                                };
+                            Done::Called(delivery, open, result)
+                        }));
+                        return;
+                    }
+                }
+            }
+        };
+        self.called(delivery, open, result).await;
+    }
+
+    async fn done(&mut self, done: Done) {
+        match done {
+            Done::Called(delivery, open, result) => {
+                self.calls -= 1;
+                self.called(delivery, open, result).await;
+            }
+            Done::Waited(delivery) => self.ready.push_front(delivery),
+        }
+    }
+
+    async fn called(&mut self, mut delivery: Delivery, open: OpenCx, result: Handled) {
+        let closed = open.close();
+        let (result, is_loop): (Handled<Effects>, bool) = match (result, closed) {
+            (_, Err(Refused::Loop)) => (Err(Failure::permanent("it publishes in a loop")), true),
+            (Ok(()), Ok(effects)) => {
+                let mut later = effects.events.iter().filter(|event| event.due.is_some());
+                match later.try_for_each(|event| crate::schedule::body(&event.envelope).map(drop)) {
+                    Ok(()) => (Ok(effects), false),
+                    Err(failure) => (Err(failure), false),
+                }
+            }
+            (Ok(()), Err(Refused::Failure(failure))) | (Err(failure), _) => (Err(failure), false),
+        };
+        let failure = match result {
+            Ok(effects) => return self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) }),
+            Err(failure) => failure,
+        };
+        self.shared.failed();
+        delivery.trouble = Some(failure.describe());
+        if is_loop {
+            let path = self.shared.path_to(&delivery.event).await;
+            return self.offer(Accepted { delivery, outcome: Outcome::Dead { reason: Reason::Loop, path } });
+        }
+        let wait = match failure.is_permanent() {
+            true => None,
+            false => self.shared.policy.retry.wait_after(delivery.attempt, self.dice.roll()),
+        };
+        let Some(wait) = wait else {
+            let reason = if failure.is_permanent() { Reason::Permanent } else { Reason::Exhausted };
+            tracing::error!(subscription = %self.shared.name, position = delivery.position(), %reason, %failure, "given up");
+            return self.offer(Accepted { delivery, outcome: Outcome::Dead { reason, path: Vec::new() } });
+        };
+        let now = self.shared.clock.now();
+        let wait = self.shared.within_budget(now, wait);
+        tracing::warn!(subscription = %self.shared.name, position = delivery.position(), attempt = delivery.attempt, ?wait, %failure, "tried again later");
+        delivery.attempt += 1;
+        self.shared.retried();
+        if wait > self.shared.config.short_wait {
+            self.offer(Accepted { delivery, outcome: Outcome::Later { due: now.after(wait) } });
+        } else {
+            self.wait(delivery, wait);
+        }
+    }
+
+    fn wait(&mut self, delivery: Delivery, span: Duration) {
+        let sleep = self.shared.clock.sleep(span);
+        self.running.push(Box::pin(async move {
+            sleep.await;
+            Done::Waited(delivery)
+        }));
+    }
+
+    /// Offers a finished delivery to the book.
+    fn offer(&mut self, accepted: Accepted) {
+        let key = accepted.delivery.key.clone();
+        match self.shared.accept(accepted) {
+            Verdict::Accepted => self.next_of_key(key.as_ref()),
+            Verdict::Later(accepted) => self.held.push_back(*accepted),
+            Verdict::Stale(mut delivery) => {
+                delivery.conflicts += 1;
+                if delivery.conflicts >= CONFLICTS_MAX {
+                    self.shared.alone(delivery.position());
+                }
+                self.ready.push_front(*delivery);
+            }
+            Verdict::Behind(delivery) => {
+                if let Some(queue) = key.and_then(|key| self.keys.get_mut(&key)) {
+                    let at = queue.waiting.partition_point(|other| other.position() < delivery.position());
+                    queue.waiting.insert(at, *delivery);
+                    let first = queue.waiting.pop_front().expect("one was put in just now");
+                    self.ready.push_front(first);
+                }
+            }
+        }
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
+}
+
+/// Draws evenly from `0.0..1.0`, the same again from the same seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn roll(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -1,0 +1,36 @@
+//! Durable subscriptions: at-least-once delivery whose effects in the store happen exactly once.
+//!
+//! ```text
+//!   log ──reader──▶ lanes ──handler──▶ book ──one commit──▶ store
+//!                     ▲                  │                    │
+//!                     └── keeper ◀── rows (waiting, parked) ◀─┘
+//! ```
+//! A subscription has a name, which owns a checkpoint. Its reader hands events to lanes, which call the handler, one
+//! delivery a key at a time. What the handler wants written is folded into a book, and committed together with the
+//! checkpoint, dead letters and rows of keys that wait. Here is no SQL: everything goes through the store port.
+//! Start with [`Node`].
+
+mod book;
+mod config;
+mod control;
+mod dead;
+mod delivery;
+mod keeper;
+mod lane;
+mod node;
+mod rows;
+mod runner;
+mod schedule;
+mod shared;
+mod slots;
+mod subscription;
+mod window;
+
+pub use config::Config;
+pub use control::{Answer, Carried, Operator, Verb};
+pub use dead::{DEAD_FIELDS, DEAD_PREFIX, DeadLetter, dead_namespace};
+pub use delivery::Reason;
+pub use node::{Left, NAME_BYTES_MAX, Node, NodeError, Published, Settled};
+pub use schedule::SCHEDULE;
+pub use shared::{PARTITIONS, partition};
+pub use subscription::{Described, SUBSCRIPTIONS, Status};

@@ -1,0 +1,420 @@
+//! A running subscription: it reads the log, hands deliveries to lanes, and commits what they settle.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tidings_core::{DocumentChange, DocumentKey, Place, Position, Tenant, Text};
+use tidings_store::{
+    AnyStore, Checkpoint, DocumentQuery, Error, ErrorKind, Filter, Lease, PAGE_EVENTS_MAX, Read,
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::{
+    book::{Book, Sealed, lease_name, rows_namespace},
+    delivery::Delivery,
+    keeper::Keeper,
+    lane::{Lane, Message},
+    node::Node,
+    rows::Row,
+    shared::Shared,
+    subscription::{Declared, declare, first_checkpoint},
+};
+
+/// How many events are read at once.
+const PAGE: usize = 1_000;
+
+/// A checkpoint over events that do not concern the subscription is moved after this many.
+const ADVANCE: u64 = 1_000;
+
+/// Why a run ended.
+pub(crate) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Another node has the lease, or somebody moved the checkpoint: begin anew from what is stored.
+    Lost,
+}
+
+/// The lanes' inboxes.
+#[derive(Clone)]
+pub(crate) struct Lanes(Vec<mpsc::UnboundedSender<Message>>);
+
+impl Lanes {
+    pub(crate) fn deliver(&self, lane: usize, deliveries: Vec<Delivery>) {
+        // A lane that has ended leaves its deliveries unsettled: they come again.
+        let _ = self.0[lane].send(Message::Deliver(deliveries));
+    }
+
+    fn again(&self, shared: &Shared, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            let lane = shared.lane(delivery.key.as_ref(), delivery.position());
+            let _ = self.0[lane].send(Message::Again(vec![delivery]));
+        }
+    }
+}
+
+/// Loads what is stored about a subscription.
+pub(crate) async fn load(
+    store: &AnyStore,
+    tenant: &Tenant,
+    name: &str,
+) -> Result<(Checkpoint, HashMap<Text, Row>), Error> {
+    let checkpoint = store.checkpoint(name).await?;
+    let mut rows = HashMap::new();
+    let mut query = DocumentQuery { tenant: tenant.clone(), ..DocumentQuery::all(rows_namespace(name)) };
+    query.limit = PAGE_EVENTS_MAX;
+    loop {
+        let page = store.documents(&query).await?;
+        let full = page.len() == query.limit;
+        for document in page {
+            let row = serde_json::from_slice(&document.value)
+                .map_err(|error| Error::Damaged(format!("row {} of {name}: {error}", document.key.id)))?;
+            query.after = Some(document.key.id.clone());
+            rows.insert(document.key.id, row);
+        }
+        if !full {
+            return Ok((checkpoint, rows));
+        }
+    }
+}
+
+/// Takes the lease and runs until told to stop; begins anew when the lease was lost.
+pub(crate) async fn run(node: Arc<Node>, declared: Arc<Declared>) {
+    let lease = lease_name(&declared.name);
+    loop {
+        let granted = node.store.lease(&lease, &node.config.owner, node.config.lease).await;
+        let wait = match granted {
+            Ok(Lease::Granted { epoch }) => match start(&node, &declared, epoch).await {
+                Ok(Ended::Stopped) => return,
+                Ok(Ended::Lost) => {
+                    tracing::warn!(subscription = %declared.name, "begins anew from what is stored");
+                    Duration::ZERO
+                }
+                Err(error) => declared.troubled(&error),
+            },
+            Ok(Lease::Held { by, until }) => {
+                declared.standby(&by);
+                until.since(node.clock.now()).clamp(Duration::from_millis(50), Duration::from_secs(1))
+            }
+            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) => declared.troubled(&error),
+        };
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            () = node.clock.sleep(wait) => {}
+        }
+    }
+}
+
+async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result<Ended, Error> {
+    let (checkpoint, rows) = load(&node.store, &node.config.tenant, &declared.name).await?;
+    let paused = declare(node, declared, epoch).await?;
+    let checkpoint = first_checkpoint(node, declared, checkpoint, epoch).await?;
+    let Place::Durable { ordered, concurrency, .. } = declared.registration.place else {
+        return Err(Error::Refused("not a durable subscription".into()));
+    };
+    let blocked = rows.len();
+    let book = Book::new(declared.name.clone(), node.config.clone(), epoch, &checkpoint, rows);
+    let shared = Arc::new(Shared {
+        name: declared.name.clone(),
+        config: node.config.clone(),
+        clock: node.clock.clone(),
+        store: node.store.clone(),
+        patterns: declared.patterns.clone(),
+        policy: declared.registration.policy.clone(),
+        handler: declared.registration.handler.clone(),
+        event: declared.registration.event,
+        ordered,
+        concurrency: concurrency.max(1),
+        book: parking_lot::Mutex::new(book),
+        blocked: blocked.into(),
+        commits: tokio::sync::watch::channel(0).0,
+        work: tokio::sync::Notify::new(),
+        rows: tokio::sync::Notify::new(),
+        paused: tokio::sync::watch::channel(paused).0,
+        stop: node.stop.child_token(),
+        leave: node.leave.child_token(),
+        lost: tokio_util::sync::CancellationToken::new(),
+        flush: false.into(),
+        left: 0.into(),
+        failures: 0.into(),
+        retries: 0.into(),
+        budget: parking_lot::Mutex::new(None),
+        published: node.published.clone(),
+        trouble: parking_lot::Mutex::new(None),
+    });
+    declared.runs(&shared);
+    let ended = Run { node: node.clone(), shared: shared.clone() }.run().await;
+    declared.ended(&shared);
+    Ok(ended)
+}
+
+struct Run {
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+}
+
+impl Run {
+    async fn run(self) -> Ended {
+        let shared = &self.shared;
+        let mut inboxes = Vec::new();
+        let mut lanes: Vec<JoinHandle<()>> = Vec::new();
+        for number in 0..shared.config.lanes {
+            let (inbox, outbox) = mpsc::unbounded_channel();
+            inboxes.push(inbox);
+            lanes.push(tokio::spawn(Lane::new(shared.clone(), outbox, number).run()));
+        }
+        let inboxes = Lanes(inboxes);
+        let reader = tokio::spawn(read(shared.clone(), inboxes.clone()));
+        let keeper = tokio::spawn(Keeper { shared: shared.clone(), lanes: inboxes.clone() }.run());
+        let control = tokio::spawn(crate::control::serve(shared.clone()));
+        let renew = tokio::spawn(renew(self.node.clone(), shared.clone()));
+        let committer = Committer { shared: shared.clone(), lanes: inboxes };
+        let lost = committer.run(&mut lanes).await;
+        // Whatever the reason, nothing of this run goes on.
+        shared.stop.cancel();
+        shared.leave.cancel();
+        shared.told();
+        for task in lanes.into_iter().chain([reader, keeper, control, renew]) {
+            let _ = task.await;
+        }
+        if lost {
+            return Ended::Lost;
+        }
+        if let Err(error) = self.node.store.release(&lease_name(&shared.name), &shared.config.owner).await {
+            tracing::debug!(%error, "the lease runs out by itself");
+        }
+        Ended::Stopped
+    }
+}
+
+/// Keeps the lease; a lease that is gone ends the run.
+async fn renew(node: Arc<Node>, shared: Arc<Shared>) {
+    let (name, span) = (lease_name(&shared.name), shared.config.lease);
+    loop {
+        tokio::select! {
+            () = shared.leave.cancelled() => return,
+            () = shared.clock.sleep(span / 3) => {}
+        }
+        match node.store.lease(&name, &shared.config.owner, span).await {
+            Ok(Lease::Granted { .. }) => {}
+            Ok(Lease::Held { .. }) => shared.lost.cancel(),
+            Err(error) => tracing::warn!(subscription = %shared.name, %error, "the lease was not renewed"),
+        }
+    }
+}
+
+/// Reads the log and hands what matches to the lanes: everything there is, then whatever comes, by signal.
+async fn read(shared: Arc<Shared>, lanes: Lanes) {
+    let mut beats = shared.store.beats();
+    let mut commits = shared.commits.subscribe();
+    let mut paused = shared.paused.subscribe();
+    let all = shared.patterns.iter().any(tidings_core::Pattern::is_all);
+    let filter = Filter::names(if all { Vec::new() } else { shared.patterns.clone() });
+    loop {
+        if shared.stop.is_cancelled() {
+            return;
+        }
+        if *paused.borrow_and_update() {
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                _ = paused.changed() => continue,
+            }
+        }
+        commits.borrow_and_update();
+        let (from, room) = {
+            let book = shared.book.lock();
+            (book.window.read_to(), shared.config.window.saturating_sub(book.window.len()))
+        };
+        if room == 0 {
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                _ = commits.changed() => continue,
+            }
+        }
+        beats.borrow_and_update();
+        let question = Read::after(from)
+            .filter(filter.clone())
+            .tenant(shared.config.tenant.clone())
+            .limit(room.min(PAGE));
+        let page = match shared.store.read(&question).await {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::warn!(subscription = %shared.name, %error, "the log cannot be read");
+                *shared.trouble.lock() = Some(error.to_string());
+                tokio::select! {
+                    () = shared.stop.cancelled() => return,
+                    () = shared.clock.sleep(Duration::from_millis(500)) => continue,
+                }
+            }
+        };
+        let mut routed: Vec<Vec<Delivery>> = vec![Vec::new(); shared.config.lanes];
+        let advance = {
+            let mut book = shared.book.lock();
+            for event in page.events {
+                if !book.window.read(event.position) {
+                    continue;
+                }
+                let delivery = delivery(&shared, event);
+                routed[shared.lane(delivery.key.as_ref(), delivery.position())].push(delivery);
+            }
+            book.window.advance(page.next);
+            page.next.saturating_sub(book.watermark())
+        };
+        for (lane, deliveries) in
+            routed.into_iter().enumerate().filter(|(_, deliveries)| !deliveries.is_empty())
+        {
+            lanes.deliver(lane, deliveries);
+        }
+        if advance >= ADVANCE {
+            shared.work.notify_one();
+        }
+        if page.end {
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                changed = beats.changed() => if changed.is_err() { return },
+                _ = paused.changed() => {}
+            }
+        }
+    }
+}
+
+pub(crate) fn delivery(shared: &Shared, event: tidings_store::Recorded) -> Delivery {
+    let key = event.envelope.key().filter(|_| shared.ordered).cloned();
+    Delivery { event, key, attempt: 1, first: None, from_row: false, conflicts: 0, trouble: None }
+}
+
+struct Committer {
+    shared: Arc<Shared>,
+    lanes: Lanes,
+}
+
+impl Committer {
+    /// Commits what is settled until the lanes have ended and nothing is left; answers whether the subscription was lost
+    /// to somebody else.
+    async fn run(&self, lanes: &mut [JoinHandle<()>]) -> bool {
+        let shared = &self.shared;
+        let mut ending = futures_util::future::join_all(lanes.iter_mut());
+        let mut ended = false;
+        loop {
+            let idle = tokio::select! {
+                () = shared.lost.cancelled() => return !shared.stop.is_cancelled(),
+                () = shared.work.notified() => shared.flush.swap(false, Ordering::SeqCst),
+                _ = &mut ending, if !ended => {
+                    ended = true;
+                    true
+                }
+                () = shared.clock.sleep(Duration::from_secs(1)), if !ended => true,
+            };
+            loop {
+                let sealed = {
+                    let mut book = shared.book.lock();
+                    book.now = shared.clock.now();
+                    let advance = book.advance();
+                    let due = book.is_dirty() || advance >= ADVANCE || (idle && advance > 0);
+                    if due { book.seal() } else { None }
+                };
+                let Some(sealed) = sealed else { break };
+                match self.apply(sealed).await {
+                    Ok(()) => shared.told(),
+                    Err(Gone) => return !(ended || shared.stop.is_cancelled()),
+                }
+            }
+            if ended {
+                return false;
+            }
+        }
+    }
+
+    async fn apply(&self, sealed: Sealed) -> Result<(), Gone> {
+        let shared = &self.shared;
+        let Sealed { mut commit, published, .. } = sealed;
+        let (expected, watermark) =
+            (commit.checkpoints[0].expected_revision, commit.checkpoints[0].watermark);
+        let mut unknown = false;
+        let mut wait = Duration::from_millis(20);
+        loop {
+            let error = match shared.store.apply(commit.clone()).await {
+                Ok(applied) if applied.repeated => {
+                    // The events are there. Either this very commit was applied when its answer was lost, or a handler
+                    // published ids that were known: then the rest of the commit is still to be written.
+                    if unknown
+                        && let Some(revision) = self.found(&commit.documents, expected, watermark).await
+                    {
+                        self.committed(watermark, revision, &published);
+                        return Ok(());
+                    }
+                    commit.appends.clear();
+                    continue;
+                }
+                Ok(applied) => {
+                    self.committed(watermark, applied.revision, &published);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match error {
+                Error::CheckpointMoved { .. } if unknown => {
+                    if let Some(revision) = self.found(&commit.documents, expected, watermark).await {
+                        self.committed(watermark, revision, &published);
+                        return Ok(());
+                    }
+                    return Err(Gone);
+                }
+                Error::Fenced { .. } | Error::CheckpointMoved { .. } | Error::Closed => return Err(Gone),
+                _ if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Refused) => {
+                    tracing::debug!(subscription = %shared.name, %error, "a commit was refused");
+                    let again = shared.book.lock().refused(&error);
+                    self.lanes.again(shared, again);
+                    return Ok(());
+                }
+                _ => {}
+            }
+            unknown |= error.kind() == ErrorKind::Unknown;
+            tracing::warn!(subscription = %shared.name, %error, ?wait, "a commit is tried again");
+            *shared.trouble.lock() = Some(error.to_string());
+            tokio::select! {
+                () = shared.leave.cancelled() => return Err(Gone),
+                () = shared.clock.sleep(wait) => {}
+            }
+            wait = (wait * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    fn committed(&self, watermark: Position, revision: u64, published: &[tidings_core::Envelope]) {
+        let shared = &self.shared;
+        let mut book = shared.book.lock();
+        book.committed(watermark, revision);
+        shared.blocked.store(book.rows.len(), Ordering::SeqCst);
+        drop(book);
+        *shared.trouble.lock() = None;
+        if !published.is_empty() {
+            (shared.published)(published);
+        }
+    }
+
+    /// Whether the commit whose answer was lost is in the store after all; if so, the version of what it wrote.
+    async fn found(
+        &self,
+        documents: &[tidings_core::DocumentWrite],
+        expected: u64,
+        watermark: Position,
+    ) -> Option<u64> {
+        let shared = &self.shared;
+        let checkpoint = shared.store.checkpoint(&shared.name).await.ok()?;
+        if checkpoint.revision != expected + 1 || checkpoint.watermark != watermark {
+            return None;
+        }
+        let written = documents.iter().find(|write| write.change != DocumentChange::Delete);
+        let Some(write) = written else { return Some(0) };
+        let key: &DocumentKey = &write.key;
+        let document = shared.store.document(&shared.config.tenant, key).await.ok()?;
+        // Had somebody changed it since, the next commit would meet a conflict and read everything anew.
+        Some(document.map_or(0, |document| document.version))
+    }
+}
+
+/// The subscription is in other hands.
+struct Gone;

@@ -1,0 +1,187 @@
+//! What the tasks of one running subscription share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tidings_core::{
+    BoxFuture, Boxed, Clock, DocumentKey, Documents, EventInfo, HOPS_MAX, Handled, Loaded, Pattern, Policy,
+    Position, Tenant, Text, Timestamp,
+};
+use tidings_store::{AnyStore, Recorded};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config,
+    book::{Book, Verdict},
+    delivery::{Accepted, Delivery},
+    node::Published,
+};
+
+pub(crate) struct Shared {
+    pub name: Text,
+    pub config: Config,
+    pub clock: Arc<dyn Clock>,
+    pub store: AnyStore,
+    pub patterns: Vec<Pattern>,
+    pub policy: Policy,
+    pub handler: Boxed,
+    pub event: Option<&'static EventInfo>,
+    pub ordered: bool,
+    pub concurrency: usize,
+    pub book: Mutex<Book>,
+    /// How many rows block something; 0 saves asking the book.
+    pub blocked: AtomicUsize,
+    /// Counts commits; lanes that found no room, and readers of blind changes, wait for it.
+    pub commits: watch::Sender<u64>,
+    /// There is something to commit.
+    pub work: Notify,
+    /// A row has changed.
+    pub rows: Notify,
+    pub paused: watch::Sender<bool>,
+    /// Stop taking in and starting; finish what runs.
+    pub stop: CancellationToken,
+    /// Stop waiting for what runs.
+    pub leave: CancellationToken,
+    /// The lease is gone, or the checkpoint was moved by somebody: this run is over.
+    pub lost: CancellationToken,
+    /// Move the checkpoint also over what does not concern the subscription.
+    pub flush: AtomicBool,
+    /// Calls that were running when the lanes left.
+    pub left: AtomicUsize,
+    pub failures: AtomicU64,
+    pub retries: AtomicU64,
+    pub budget: Mutex<Option<Timestamp>>,
+    pub published: Published,
+    /// What is wrong with the store, if something is.
+    pub trouble: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(crate) fn accept(&self, accepted: Accepted) -> Verdict {
+        let from_row = accepted.delivery.from_row;
+        let mut book = self.book.lock();
+        let verdict = book.accept(accepted);
+        let rows = book.rows.len();
+        drop(book);
+        let before = self.blocked.swap(rows, Ordering::SeqCst);
+        if matches!(verdict, Verdict::Accepted) {
+            self.work.notify_one();
+            if from_row || rows != before {
+                self.rows.notify_one();
+            }
+        }
+        verdict
+    }
+
+    pub(crate) fn is_blocked(&self, delivery: &Delivery) -> bool {
+        delivery.key.is_some()
+            && self.blocked.load(Ordering::SeqCst) > 0
+            && self.book.lock().rows.get(&delivery.row_id()).is_some()
+    }
+
+    pub(crate) fn alone(&self, position: Position) {
+        self.book.lock().alone.get_or_insert(position);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The wait, or a longer one where the budget of retries is used up.
+    pub(crate) fn within_budget(&self, now: Timestamp, wait: Duration) -> Duration {
+        let Some(per_minute) = self.policy.retry.budget_per_minute else { return wait };
+        let gap = Duration::from_secs(60) / per_minute.max(1);
+        let mut next = self.budget.lock();
+        // A budget that was not used is there at once, but never more than a minute's.
+        let earliest = now.after(wait);
+        let floor = Timestamp::from_micros(now.as_micros() - 60_000_000);
+        let slot = next.unwrap_or(floor).max(floor);
+        *next = Some(slot.after(gap));
+        slot.max(earliest).since(now)
+    }
+
+    /// The names of the events that led to `event`, the oldest first.
+    pub(crate) async fn path_to(&self, event: &Recorded) -> Vec<String> {
+        let mut path = vec![event.envelope.name().to_string()];
+        let mut at = event.envelope.clone();
+        while path.len() <= usize::from(HOPS_MAX) {
+            let Some(cause) = at.causation() else { break };
+            let mut found = None;
+            for source in [at.source(), &self.config.source] {
+                found = self.store.find(&self.config.tenant, source, cause).await.ok().flatten();
+                if found.is_some() {
+                    break;
+                }
+            }
+            let Some(cause) = found else { break };
+            path.push(cause.envelope.name().to_string());
+            at = cause.envelope;
+        }
+        path.reverse();
+        path
+    }
+
+    /// The number of the lane for a key, or for one delivery without a key.
+    pub(crate) fn lane(&self, key: Option<&Text>, position: Position) -> usize {
+        let lanes = self.config.lanes;
+        match key {
+            Some(key) => usize::from(partition(key)) * lanes / PARTITIONS,
+            None => position as usize % lanes,
+        }
+    }
+
+    /// Tells everybody who waits for a commit.
+    pub(crate) fn told(&self) {
+        self.commits.send_modify(|count| *count += 1);
+    }
+}
+
+/// Keys hash to this many partitions, for ever.
+pub const PARTITIONS: usize = 256;
+
+/// The partition of a key: the low byte of its XXH3 hash. It is part of what is stored, and never changes.
+///
+/// ```
+/// assert_eq!(tidings_durable::partition("4711"), tidings_durable::partition("4711"));
+/// ```
+pub fn partition(key: &str) -> u8 {
+    xxhash_rust::xxh3::xxh3_64(key.as_bytes()) as u8
+}
+
+impl Documents for Shared {
+    fn cached(&self, _: &Tenant, key: &DocumentKey) -> Option<Loaded> {
+        let (value, stamp) = self.book.lock().slots.get(key)?;
+        Some(Loaded { value, stamp })
+    }
+
+    fn load<'a>(&'a self, tenant: &'a Tenant, key: &'a DocumentKey) -> BoxFuture<'a, Handled<Loaded>> {
+        Box::pin(async move {
+            let mut commits = self.commits.subscribe();
+            loop {
+                commits.borrow_and_update();
+                if self.book.lock().slots.is_blind(key) {
+                    // Its value is known when the blind change has been committed.
+                    self.work.notify_one();
+                    let _ = commits.changed().await;
+                    continue;
+                }
+                if let Some(loaded) = self.cached(tenant, key) {
+                    return Ok(loaded);
+                }
+                let found = self.store.document(tenant, key).await?;
+                self.book.lock().slots.load(key, found);
+            }
+        })
+    }
+}

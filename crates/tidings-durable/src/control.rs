@@ -326,7 +326,7 @@ fn discard(book: &mut Book, letter: &DeadLetter) -> Result<(), String> {
             let rest = row.end > position;
             book.operate(
                 &id,
-                rest.then(|| Row { state: State::Draining { after: position }, ..row }),
+                rest.then_some(Row { state: State::Draining { after: position }, ..row }),
                 [position],
             );
         }

@@ -177,7 +177,10 @@ impl Run {
         shared.stop.cancel();
         shared.leave.cancel();
         shared.told();
-        for task in lanes.into_iter().chain([reader, keeper, control, renew]) {
+        // The committer has waited for lanes already, unless the subscription was lost.
+        for task in
+            lanes.into_iter().chain([reader, keeper, control, renew]).filter(|task| !task.is_finished())
+        {
             let _ = task.await;
         }
         if lost {

@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tidings_core::{Clock, Commit, DueChange, Envelope, Fence, Handled, OrFail, Text, Timestamp, cloudevents};
+use tidings_core::{
+    Clock, Commit, DueChange, Envelope, Fence, Handled, OrFail, Text, Timestamp, cloudevents,
+};
 use tidings_store::{AnyStore, Error, ErrorKind, Lease, Tenants};
 use tokio_util::sync::CancellationToken;
 

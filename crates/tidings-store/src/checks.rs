@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use tidings_core::{
-    COMMIT_BYTES_MAX, Commit, DOCUMENT_ID_BYTES_MAX, Envelope, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX, WRITES_MAX,
+    COMMIT_BYTES_MAX, Commit, DOCUMENT_ID_BYTES_MAX, DueChange, Envelope, PAYLOAD_BYTES_MAX, TEXT_BYTES_MAX,
+    WRITES_MAX,
 };
 
 use crate::Error;
@@ -76,6 +77,14 @@ pub fn check(commit: &Commit, limits: &Limits) -> Result<(), Error> {
                 "checkpoint {}: settled positions must ascend above the watermark",
                 checkpoint.name
             ));
+        }
+    }
+    let mut taken = HashSet::new();
+    for change in &commit.due {
+        if let DueChange::Take { queue, id } = change
+            && !taken.insert((queue, id))
+        {
+            return refused(format!("row {id} of queue {queue} is taken twice"));
         }
     }
     let bytes = commit.bytes();

@@ -1,0 +1,30 @@
+//! The reference engine passes the suite it is the reference for.
+
+use std::sync::Arc;
+
+use tidings_core::{ManualClock, Timestamp};
+use tidings_store::{MemoryStore, contract};
+
+async fn fresh() -> contract::Fresh {
+    let clock = ManualClock::at(Timestamp::from_millis(1_700_000_000_000));
+    contract::Fresh::new(Arc::new(MemoryStore::new(Arc::new(clock.clone()))), clock)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_every_promise_of_the_port() {
+    contract::run(fresh).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_tells_every_history_as_the_model_does() {
+    contract::histories(fresh, 0..40, 300).await;
+}
+
+#[tokio::test]
+async fn a_seed_alone_decides_a_history() {
+    let first = contract::histories(fresh, [7], 300).await;
+    let second = contract::histories(fresh, [7], 300).await;
+    let other = contract::histories(fresh, [8], 300).await;
+    assert_eq!(first, second);
+    assert_ne!(first[0].transcript, other[0].transcript);
+}

@@ -1,0 +1,1 @@
+SELECT bytes FROM blobs WHERE tenant = ?1 AND name = ?2

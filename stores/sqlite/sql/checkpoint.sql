@@ -1,0 +1,1 @@
+SELECT revision, watermark, settled FROM checkpoints WHERE name = ?1

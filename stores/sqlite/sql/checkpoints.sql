@@ -1,0 +1,1 @@
+SELECT name, revision, watermark, settled FROM checkpoints ORDER BY name

@@ -1,0 +1,1 @@
+SELECT namespace, count(*) FROM documents GROUP BY namespace ORDER BY namespace

@@ -1,0 +1,1 @@
+SELECT queue, count(*) FROM due GROUP BY queue ORDER BY queue

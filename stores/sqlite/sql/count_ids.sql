@@ -1,0 +1,1 @@
+SELECT count(*) FROM ids WHERE position >= (SELECT min(position) FROM events)

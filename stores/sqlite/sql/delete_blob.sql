@@ -1,0 +1,1 @@
+DELETE FROM blobs WHERE tenant = ?1 AND name = ?2

@@ -1,0 +1,1 @@
+SELECT tenant, namespace, id, version, indexed FROM documents

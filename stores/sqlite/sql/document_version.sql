@@ -1,0 +1,1 @@
+SELECT version FROM documents WHERE tenant = ?1 AND namespace = ?2 AND id = ?3

@@ -1,0 +1,1 @@
+SELECT 1 FROM due WHERE tenant = ?1 AND queue = ?2 AND id = ?3

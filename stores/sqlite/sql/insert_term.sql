@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO terms (term, position) VALUES (?1, ?2)

@@ -1,0 +1,1 @@
+SELECT max(id_key) FROM ids

@@ -1,0 +1,1 @@
+SELECT epoch, owner, until, node FROM leases WHERE name = ?1

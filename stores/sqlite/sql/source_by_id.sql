@@ -1,0 +1,1 @@
+SELECT name FROM sources WHERE source_id = ?1

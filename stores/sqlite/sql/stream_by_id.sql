@@ -1,0 +1,1 @@
+SELECT tenant_id, name FROM streams WHERE stream_id = ?1

@@ -1,0 +1,1 @@
+SELECT 1 FROM terms WHERE term = ?1 AND position = ?2

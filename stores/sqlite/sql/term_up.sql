@@ -1,0 +1,1 @@
+SELECT position FROM terms WHERE term = ?1 AND position >= ?2 ORDER BY position LIMIT ?3

@@ -1,0 +1,2 @@
+SELECT version, position FROM events INDEXED BY events_by_stream
+WHERE stream_id = ?1 AND version <= ?2 ORDER BY version DESC LIMIT ?3

@@ -3,7 +3,7 @@
 //! A context collects; it writes nothing. When the handler has returned, whoever runs it takes the [`Effects`] and
 //! commits them together with the delivery's settlement, or drops them all.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
@@ -211,7 +211,7 @@ impl Cx {
                 view.name()
             )));
         }
-        ViewCx { cx: self, view }
+        ViewCx { cx: self, view, namespace: namespace(view.name()) }
     }
 
     fn refuse(&self, failure: Failure) {
@@ -319,6 +319,28 @@ pub const DOCUMENT_ID_BYTES_MAX: usize = 512;
 pub struct ViewCx<'a> {
     cx: &'a Cx,
     view: View,
+    namespace: Text,
+}
+
+thread_local! {
+    /// Names of views used on this thread: there are few, and each handler asks for the same ones again and again.
+    static NAMESPACES: RefCell<Vec<(&'static str, Text)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most names kept a thread; a program that makes names up as it goes gains nothing, and loses nothing.
+const NAMESPACES_MAX: usize = 64;
+
+fn namespace(name: &'static str) -> Text {
+    NAMESPACES.with_borrow_mut(|known| {
+        if let Some((_, text)) = known.iter().find(|(other, _)| std::ptr::eq(*other, name)) {
+            return text.clone();
+        }
+        let text = Text::from(name);
+        if known.len() < NAMESPACES_MAX {
+            known.push((name, text.clone()));
+        }
+        text
+    })
 }
 
 impl ViewCx<'_> {
@@ -330,11 +352,10 @@ impl ViewCx<'_> {
                 "view {name}: a document's id has 1 to {DOCUMENT_ID_BYTES_MAX} bytes, not {size}"
             )));
         }
-        DocumentKey::new(self.view.name(), id)
+        DocumentKey { namespace: self.namespace.clone(), id: Text::from(id) }
     }
 
-    fn write(&self, id: &str, change: Change) {
-        let key = self.key(id);
+    fn write(&self, key: DocumentKey, change: Change) {
         let mut state = self.cx.0.state.lock();
         if state.closed {
             return;
@@ -368,8 +389,7 @@ impl ViewCx<'_> {
         }
     }
 
-    async fn load(&self, id: &str) -> Handled<Option<DocumentValue>> {
-        let key = self.key(id);
+    async fn load(&self, key: DocumentKey) -> Handled<Option<DocumentValue>> {
         let own = {
             let state = self.cx.0.state.lock();
             state.effects.writes.iter().find(|write| write.key == key).map(|write| write.change.clone())
@@ -410,17 +430,17 @@ impl ViewCx<'_> {
         &self,
         id: &str,
     ) -> Handled<Option<Arc<T>>> {
-        self.load(id).await?.map(|value| value.get()).transpose()
+        self.load(self.key(id)).await?.map(|value| value.get()).transpose()
     }
 
     /// Replaces the document.
     pub fn put<T: Serialize + Send + Sync + 'static>(&self, id: &str, value: T) {
-        self.write(id, Change::Put(DocumentValue::typed(value)));
+        self.write(self.key(id), Change::Put(DocumentValue::typed(value)));
     }
 
     /// Removes the document; one that is not there stays so.
     pub fn delete(&self, id: &str) {
-        self.write(id, Change::Delete);
+        self.write(self.key(id), Change::Delete);
     }
 
     /// Reads the document (or `T::default()`), changes it, and writes it.
@@ -431,20 +451,22 @@ impl ViewCx<'_> {
     where
         T: Serialize + DeserializeOwned + Default + Clone + Send + Sync + 'static,
     {
-        let mut value: T = self.get::<T>(id).await?.map(|value| T::clone(&value)).unwrap_or_default();
+        let key = self.key(id);
+        let found = self.load(key.clone()).await?.map(|value| value.get::<T>()).transpose()?;
+        let mut value: T = found.map(|value| T::clone(&value)).unwrap_or_default();
         change(&mut value);
-        self.put(id, value);
+        self.write(key, Change::Put(DocumentValue::typed(value)));
         Ok(())
     }
 
     /// Adds to a whole number at the top level of the document, without reading it.
     pub fn add(&self, id: &str, field: &str, by: i64) {
-        self.write(id, Change::Blind(vec![BlindChange::Add { field: field.into(), by }]));
+        self.write(self.key(id), Change::Blind(vec![BlindChange::Add { field: field.into(), by }]));
     }
 
     /// Raises a whole number at the top level of the document to at least `to`, without reading it.
     pub fn max(&self, id: &str, field: &str, to: i64) {
-        self.write(id, Change::Blind(vec![BlindChange::Max { field: field.into(), to }]));
+        self.write(self.key(id), Change::Blind(vec![BlindChange::Max { field: field.into(), to }]));
     }
 
     /// Merges an object into the document (RFC 7396), without reading it.
@@ -453,7 +475,7 @@ impl ViewCx<'_> {
     /// A permanent failure when `patch` does not serialise.
     pub fn merge<T: Serialize>(&self, id: &str, patch: &T) -> Handled {
         let patch = serde_json::to_vec(patch).map_err(|error| Failure::of(Kind::Permanent, error))?;
-        self.write(id, Change::Blind(vec![BlindChange::Merge(patch.into())]));
+        self.write(self.key(id), Change::Blind(vec![BlindChange::Merge(patch.into())]));
         Ok(())
     }
 }

@@ -1,0 +1,236 @@
+//! A running application.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tidings_bus::Bus;
+use tidings_core::{
+    Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Text, View,
+};
+use tidings_durable::{Left, Node, Status};
+use tidings_store::{AnyStore, Applied, Error};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Model, Publish, PublishError, ViewReader, model::MODELS};
+
+/// An application: modules on a bus and a store.
+#[derive(Clone)]
+pub struct App(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub name: String,
+    pub source: Text,
+    pub clock: Arc<dyn Clock>,
+    pub store: Option<AnyStore>,
+    pub node: Option<Arc<Node>>,
+    pub bus: Bus,
+    pub drain: Duration,
+    pub payload_bytes_max: usize,
+    pub model: Model,
+    /// Nothing is taken in any more.
+    pub closing: CancellationToken,
+    /// Calls of handlers on the bus.
+    pub calls: TaskTracker,
+    pub started: AtomicBool,
+}
+
+/// What a shutdown left. Nothing durable is lost by it: it is delivered again after a restart, or waits in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Drained {
+    /// Calls of handlers on the bus that were still running.
+    pub bus_calls: usize,
+    /// Durable subscriptions that had something left.
+    pub subscriptions: Vec<Left>,
+    /// What went wrong on the way.
+    pub troubles: Vec<String>,
+}
+
+impl Drained {
+    /// Whether every handler had finished, nothing waits and nothing went wrong.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clean() {
+            return f.write_str("everything was finished");
+        }
+        let mut parts = Vec::new();
+        if self.bus_calls > 0 {
+            parts.push(format!("{} calls on the bus were still running", self.bus_calls));
+        }
+        for left in &self.subscriptions {
+            parts.push(format!(
+                "{}: {} running, {} not settled, {} waiting, {} parked",
+                left.subscription, left.running, left.unsettled, left.waiting, left.parked
+            ));
+        }
+        parts.extend(self.troubles.iter().cloned());
+        f.write_str(&parts.join("; "))
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("name", &self.0.name)
+            .field("store", &self.0.store)
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// The bus.
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    /// The store, if there is one.
+    pub fn store(&self) -> Option<&AnyStore> {
+        self.0.store.as_ref()
+    }
+
+    /// What the application is made of.
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// Writes the model into the store and starts the durable subscriptions. A second call does nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn start(&self) -> Result<(), Error> {
+        if self.0.started.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let (Some(store), Some(node)) = (&self.0.store, &self.0.node) else { return Ok(()) };
+        let value = serde_json::to_vec(&self.0.model).map_err(|error| Error::Refused(error.to_string()))?;
+        let key = DocumentKey::new(MODELS, self.0.name.as_str());
+        let write = DocumentWrite {
+            key,
+            change: DocumentChange::Put(Bytes::from(value)),
+            indexed: Arc::from([]),
+            expected: None,
+        };
+        store.apply(Commit { documents: vec![write], ..Commit::default() }).await?;
+        node.start();
+        Ok(())
+    }
+
+    /// Publishes an event: with a store, awaiting it returns when the event is durable, and handlers see it after that.
+    pub fn publish<E: Event>(&self, event: E) -> Publish {
+        self.publish_envelope(Envelope::of::<E>(event))
+    }
+
+    /// The same for an event that has no type here. Its source becomes the application's.
+    pub fn publish_envelope(&self, envelope: EnvelopeBuilder) -> Publish {
+        Publish::new(self.0.clone(), envelope)
+    }
+
+    /// Writes a commit of one's own; events in it reach the bus when it is durable.
+    ///
+    /// # Errors
+    /// What the store says, or that the application has none or is shutting down.
+    pub async fn commit(&self, commit: Commit) -> Result<Applied, PublishError> {
+        if self.0.closing.is_cancelled() {
+            return Err(PublishError::Closed);
+        }
+        let Some(store) = &self.0.store else { return Err(PublishError::NoStore("a commit")) };
+        let events: Vec<Envelope> = commit.appends.iter().flat_map(|append| append.events.clone()).collect();
+        let applied = store.apply(commit).await?;
+        if !applied.repeated {
+            for event in &events {
+                self.0.bus.emit_envelope(event);
+            }
+        }
+        Ok(applied)
+    }
+
+    /// A view, to read.
+    ///
+    /// # Errors
+    /// That the application has no store.
+    pub fn view(&self, view: View) -> Result<ViewReader, PublishError> {
+        let store = self.0.store.clone().ok_or(PublishError::NoStore("a view"))?;
+        Ok(ViewReader::new(store, view))
+    }
+
+    /// How the durable subscriptions are doing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn status(&self) -> Result<Vec<Status>, Error> {
+        match &self.0.node {
+            Some(node) => node.status().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Waits until the durable subscriptions have settled everything there is. What is parked stays parked.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn settled(&self) -> Result<(), Error> {
+        match &self.0.node {
+            Some(node) => node.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Starts, runs until `signal` completes, and shuts down. When `signal` came from [`signals`](crate::signals), a
+    /// second one ends the process at once.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub async fn run_until(&self, signal: impl Future<Output = ()>) -> Result<Drained, Error> {
+        self.start().await?;
+        signal.await;
+        Ok(self.shutdown().await)
+    }
+
+    /// Stops intake, tells (`tidings.shutting_down` on the bus), lets handlers finish up to the deadline, commits what
+    /// they settled, closes the store, tells again (`tidings.shut_down`), and reports what was left.
+    pub async fn shutdown(&self) -> Drained {
+        let app = &self.0;
+        app.closing.cancel();
+        self.notice("tidings.shutting_down", "{}");
+        let mut drained = Drained::default();
+        let begun = app.clock.now();
+        if let Some(node) = &app.node {
+            drained.subscriptions = node.stop(app.drain).await;
+        }
+        app.calls.close();
+        let rest = app.drain.saturating_sub(app.clock.now().since(begun));
+        tokio::select! {
+            () = app.calls.wait() => {}
+            () = app.clock.sleep(rest) => drained.bus_calls = app.calls.len(),
+        }
+        if let Some(store) = &app.store
+            && let Err(error) = store.close().await
+        {
+            drained.troubles.push(format!("closing the store: {error}"));
+        }
+        let report = serde_json::to_string(&drained).unwrap_or_else(|_| "{}".into());
+        self.notice("tidings.shut_down", &report);
+        tracing::info!(left = %drained, "shut down");
+        drained
+    }
+
+    fn notice(&self, name: &str, json: &str) {
+        let notice =
+            Envelope::build(name).source(self.0.source.clone()).json(json.as_bytes().to_vec()).finish();
+        if let Ok(notice) = notice {
+            self.0.bus.emit_envelope(&notice);
+        }
+    }
+}

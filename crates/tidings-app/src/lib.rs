@@ -1,0 +1,24 @@
+//! Applications: modules, the builder, start and drain order.
+//!
+//! An application is modules on a bus and, usually, a store. It starts the store first and the subscriptions after it,
+//! and stops them in the other order. It knows no engine: which URL schemes there are is the facade's matter.
+//! Start with [`AppBuilder`].
+
+mod app;
+mod builder;
+mod error;
+mod model;
+mod module;
+mod on_bus;
+mod publish;
+mod signals;
+mod views;
+
+pub use app::{App, Drained};
+pub use builder::{AppBuilder, OpenStore};
+pub use error::{BuildError, PublishError};
+pub use model::{MODELS, Model, ModelEvent, ModelHandler, ModelModule};
+pub use module::Module;
+pub use publish::{Publish, Receipt};
+pub use signals::signals;
+pub use views::ViewReader;

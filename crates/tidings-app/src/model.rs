@@ -1,0 +1,107 @@
+//! What an application is made of, written into its store at start, so that people and tools can read it there.
+
+use serde::{Deserialize, Serialize};
+use tidings_core::{EventInfo, Place, Policy};
+
+use crate::Module;
+
+/// Where models are kept, one document an application.
+pub const MODELS: &str = "$model";
+
+/// An application as its author declared it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// The application's name.
+    pub name: String,
+    /// Its modules.
+    pub modules: Vec<ModelModule>,
+    /// The event types it publishes or handles.
+    pub events: Vec<ModelEvent>,
+}
+
+/// A module of a [`Model`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelModule {
+    /// Its name.
+    pub name: String,
+    /// Its handlers.
+    pub handlers: Vec<ModelHandler>,
+    /// Names of the events it says it publishes.
+    pub publishes: Vec<String>,
+    /// Its views, with the fields an index is kept on.
+    pub views: Vec<(String, Vec<String>)>,
+}
+
+/// A handler of a [`ModelModule`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelHandler {
+    /// The Rust function.
+    pub function: String,
+    /// What it selects.
+    pub patterns: Vec<String>,
+    /// The name of its durable subscription; without one it runs on the bus.
+    pub durable: Option<String>,
+    /// Its policy.
+    pub policy: Policy,
+}
+
+/// An event type of a [`Model`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelEvent {
+    /// Its name.
+    pub name: String,
+    /// Its schema version.
+    pub version: u32,
+    /// Its fields, with whether they are redacted.
+    pub fields: Vec<(String, bool)>,
+}
+
+impl From<&EventInfo> for ModelEvent {
+    fn from(info: &EventInfo) -> Self {
+        let fields = info.fields.iter().map(|field| (field.name.to_owned(), field.redact)).collect();
+        Self { name: info.name.to_owned(), version: info.version, fields }
+    }
+}
+
+pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
+    let mut events: Vec<ModelEvent> = Vec::new();
+    for module in modules {
+        let handled = module.registrations.iter().filter_map(|registration| registration.event);
+        for info in handled.chain(module.publishes.iter().copied()) {
+            if !events.iter().any(|event| event.name == info.name && event.version == info.version) {
+                events.push(info.into());
+            }
+        }
+    }
+    events.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
+    let modules = modules.iter().map(|module| ModelModule {
+        name: module.name.clone(),
+        handlers: module
+            .registrations
+            .iter()
+            .map(|registration| ModelHandler {
+                function: registration.function.to_owned(),
+                patterns: registration
+                    .patterns()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                durable: match &registration.place {
+                    Place::Durable { name, .. } => Some(name.to_string()),
+                    Place::Bus => None,
+                },
+                policy: registration.policy.clone(),
+            })
+            .collect(),
+        publishes: module.publishes.iter().map(|info| info.name.to_owned()).collect(),
+        views: module
+            .views
+            .iter()
+            .map(|view| {
+                (view.name().to_owned(), view.index().iter().map(|field| (*field).to_owned()).collect())
+            })
+            .collect(),
+    });
+    Model { name: name.to_owned(), modules: modules.collect(), events }
+}

@@ -1,0 +1,215 @@
+//! Publishing from outside a handler.
+
+use std::{future::IntoFuture, sync::Arc, time::Duration};
+
+use tidings_core::{
+    Append, BoxFuture, Commit, DueChange, DueRow, Envelope, EnvelopeBuilder, Expected, Position, Priority,
+    Text, Timestamp, cloudevents,
+};
+use tidings_durable::{SCHEDULE, Settled};
+use tidings_store::Error;
+
+use crate::{PublishError, app::Inner};
+
+/// An event on its way in; awaiting it publishes.
+#[must_use = "nothing is published until this is awaited"]
+pub struct Publish {
+    app: Arc<Inner>,
+    builder: EnvelopeBuilder,
+    due: Option<Timestamp>,
+    expected: Expected,
+}
+
+impl Publish {
+    pub(crate) fn new(app: Arc<Inner>, builder: EnvelopeBuilder) -> Self {
+        let builder = builder.source(app.source.clone());
+        Self { app, builder, due: None, expected: Expected::Any }
+    }
+
+    /// The id: with the same one, publishing again changes nothing and answers as the first time.
+    pub fn id(mut self, id: impl Into<Text>) -> Self {
+        self.builder = self.builder.id(id);
+        self
+    }
+
+    /// Another key than the event's own.
+    pub fn key(mut self, key: impl Into<Text>) -> Self {
+        self.builder = self.builder.key(key);
+        self
+    }
+
+    /// Another stream than the default.
+    pub fn stream(mut self, stream: impl Into<Text>) -> Self {
+        self.builder = self.builder.stream(stream);
+        self
+    }
+
+    /// How urgent it is.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.builder = self.builder.priority(priority);
+        self
+    }
+
+    /// Only if the stream's version is this.
+    pub fn expecting(mut self, expected: Expected) -> Self {
+        self.expected = expected;
+        self
+    }
+
+    /// Publishes after a delay. The delay is durable.
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.due = Some(self.app.clock.now().after(delay));
+        self
+    }
+
+    /// Publishes at a time.
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.due = Some(time);
+        self
+    }
+
+    /// Anything else about the envelope.
+    pub fn envelope(mut self, change: impl FnOnce(EnvelopeBuilder) -> EnvelopeBuilder) -> Self {
+        self.builder = change(self.builder);
+        self
+    }
+
+    async fn publish(self) -> Result<Receipt, PublishError> {
+        let Self { app, builder, due, expected } = self;
+        if app.closing.is_cancelled() {
+            return Err(PublishError::Closed);
+        }
+        let envelope = builder.time_if_absent(|| app.clock.now()).finish()?;
+        let size = envelope.payload()?.len();
+        if size > app.payload_bytes_max {
+            let (name, limit) = (envelope.name().to_string(), app.payload_bytes_max);
+            return Err(PublishError::TooLarge { name, size, limit });
+        }
+        let Some(store) = &app.store else {
+            if due.is_some() {
+                return Err(PublishError::NoStore("publishing later"));
+            }
+            if expected != Expected::Any {
+                return Err(PublishError::NoStore("expecting a version"));
+            }
+            app.bus.emit_envelope(&envelope);
+            return Ok(Receipt {
+                app: app.clone(),
+                envelope,
+                position: None,
+                version: None,
+                scheduled: false,
+            });
+        };
+        let mut commit = match due {
+            None => {
+                let stream =
+                    envelope.own_stream().cloned().unwrap_or_else(|| Text::from(&*envelope.stream()));
+                Commit::append(Append::to(stream, vec![envelope.clone()]).expecting(expected))
+            }
+            Some(due) => Commit { due: vec![scheduled(&envelope, due)?], ..Commit::default() },
+        };
+        if let Some(tenant) = envelope.tenant() {
+            commit.tenant = tidings_core::Tenant(tenant.clone());
+        }
+        let applied = store.apply(commit).await?;
+        if due.is_some() {
+            return Ok(Receipt {
+                app: app.clone(),
+                envelope,
+                position: None,
+                version: None,
+                scheduled: true,
+            });
+        }
+        if !applied.repeated {
+            app.bus.emit_envelope(&envelope);
+        }
+        let (position, version) = (Some(applied.first), Some(applied.version));
+        Ok(Receipt { app: app.clone(), envelope, position, version, scheduled: false })
+    }
+}
+
+impl IntoFuture for Publish {
+    type Output = Result<Receipt, PublishError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.publish())
+    }
+}
+
+pub(crate) fn scheduled(envelope: &Envelope, due: Timestamp) -> Result<DueChange, Error> {
+    let body = cloudevents::write(envelope, None).map_err(|error| Error::Refused(error.to_string()))?;
+    Ok(DueChange::Put(DueRow {
+        queue: Text::from(SCHEDULE),
+        id: envelope.id().clone(),
+        due,
+        body: body.into(),
+    }))
+}
+
+/// An event that has been published: durable, where there is a store.
+#[derive(Clone)]
+pub struct Receipt {
+    app: Arc<Inner>,
+    envelope: Envelope,
+    position: Option<Position>,
+    version: Option<u64>,
+    scheduled: bool,
+}
+
+impl std::fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receipt")
+            .field("id", self.envelope.id())
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Receipt {
+    /// The event's id.
+    pub fn id(&self) -> &Text {
+        self.envelope.id()
+    }
+
+    /// Its position in the log; `None` without a store, and for an event that is published later.
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The version of its stream after it.
+    pub fn version(&self) -> Option<u64> {
+        self.version
+    }
+
+    /// Takes an event that is published later back; answers whether it was still there.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn cancel(self) -> Result<bool, PublishError> {
+        let Some(store) = self.app.store.as_ref().filter(|_| self.scheduled) else { return Ok(false) };
+        let take = DueChange::Take { queue: Text::from(SCHEDULE), id: self.envelope.id().clone() };
+        match store.apply(Commit { due: vec![take], ..Commit::default() }).await {
+            Ok(_) => Ok(true),
+            Err(Error::DueTaken { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the event is settled in every durable subscription of this process that selects it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn settled(&self) -> Result<Vec<(Text, Settled)>, PublishError> {
+        let (Some(node), Some(position)) = (&self.app.node, self.position) else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for name in node.selecting(&self.envelope) {
+            if let Some(settled) = node.outcome(&name, position, self.envelope.key()).await? {
+                all.push((name, settled));
+            }
+        }
+        Ok(all)
+    }
+}

@@ -20,7 +20,7 @@ use crate::{
     delivery::Reason,
     rows::{Row, State, row_id},
     runner::load,
-    shared::Shared,
+    shared::{Shared, newer},
 };
 
 /// What an operator asks of a subscription.
@@ -56,6 +56,13 @@ pub struct Answer {
     pub done: u64,
     /// What could not be done, and why.
     pub refused: Vec<String>,
+}
+
+impl Answer {
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.refused.extend(other.refused);
+    }
 }
 
 /// A request as it is kept in the store.
@@ -109,10 +116,12 @@ impl Operator {
             return Err(Error::Refused(format!("there is no subscription {subscription:?} in this store")));
         }
         let lease = lease_name(subscription);
-        match self.store.lease(&lease, &self.config.owner, self.config.lease).await? {
+        // A name of its own: by the name of a node in this process the lease would be taken out of that node's hands.
+        let owner = format!("{}/operator/{}", self.config.owner, tidings_core::id::next());
+        match self.store.lease(&lease, &owner, self.config.lease).await? {
             Lease::Granted { epoch } => {
                 let done = self.here(subscription, &verb, epoch).await;
-                self.store.release(&lease, &self.config.owner).await?;
+                self.store.release(&lease, &owner).await?;
                 done.map(Carried::Here)
             }
             Lease::Held { .. } => self.ask(subscription, verb, patience).await,
@@ -125,16 +134,18 @@ impl Operator {
             Verb::Pause | Verb::Resume => context.pause(*verb == Verb::Pause).await,
             Verb::Reset { to } => context.reset(*to).await,
             Verb::Replay { positions } | Verb::Discard { positions } => {
-                let (checkpoint, rows) = load(&self.store, &self.config.tenant, subscription).await?;
-                let letters = context.letters(positions).await?;
-                let mut book = Book::new(subscription.into(), self.config.clone(), epoch, &checkpoint, rows);
-                let answer = on_letters(&mut book, verb, letters, self.clock.now());
-                if book.is_dirty()
-                    && let Some(sealed) = book.seal()
-                {
-                    self.store.apply(sealed.commit).await?;
+                let mut all = Answer::default();
+                for positions in chunks(positions) {
+                    let (checkpoint, rows) = load(&self.store, &self.config.tenant, subscription).await?;
+                    let letters = context.letters(&positions).await?;
+                    let name = subscription.into();
+                    let mut book = Book::new(name, self.config.clone(), epoch, &checkpoint, rows);
+                    all.add(on_letters(&mut book, verb, letters, self.clock.now()));
+                    if book.is_dirty() {
+                        self.store.apply(book.seal().commit).await?;
+                    }
                 }
-                Ok(answer)
+                Ok(all)
             }
         }
     }
@@ -236,18 +247,33 @@ impl Context<'_> {
     }
 
     async fn letters(&self, positions: &[Position]) -> Result<Vec<Result<DeadLetter, String>>, Error> {
-        let mut sorted = positions.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
         let mut letters = Vec::new();
-        for position in sorted {
+        for &position in positions {
             let key = DocumentKey::new(dead_namespace(self.name), DeadLetter::document_id(position));
             let found = self.store.document(&self.config.tenant, &key).await?;
             let letter = found.and_then(|document| serde_json::from_slice(&document.value).ok());
-            letters.push(letter.ok_or_else(|| format!("there is no dead letter at position {position}")));
+            letters.push(letter.ok_or_else(|| no_letter(position)));
         }
         Ok(letters)
     }
+}
+
+/// How many dead letters one commit decides about.
+const LETTERS: usize = 500;
+
+/// How often a decision is made again that was taken back with the commit it was in.
+const TRIES: usize = 10;
+
+/// The positions in order, as many at a time as one commit decides about.
+fn chunks(positions: &[Position]) -> Vec<Vec<Position>> {
+    let mut sorted = positions.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.chunks(LETTERS).map(<[Position]>::to_vec).collect()
+}
+
+fn no_letter(position: Position) -> String {
+    format!("there is no dead letter at position {position}")
 }
 
 /// Replays or discards `letters`, which come in order of position.
@@ -261,6 +287,7 @@ fn on_letters(
     book.now = now;
     for letter in letters {
         let done = letter.and_then(|letter| match verb {
+            _ if book.letter_on_its_way(letter.position) == Some(false) => Err(no_letter(letter.position)),
             Verb::Discard { .. } => discard(book, &letter),
             _ => replay(book, &letter, now),
         });
@@ -289,6 +316,7 @@ fn pending(letter: &DeadLetter, now: Timestamp) -> State {
     State::Pending {
         position: letter.position,
         attempt: 1,
+        calls: letter.attempts + 1,
         due: now,
         first: letter.first_at,
         error: letter.error.clone(),
@@ -349,9 +377,15 @@ fn discard(book: &mut Book, letter: &DeadLetter) -> Result<(), String> {
 /// Looks for requests at a running subscription, and carries them out.
 pub(crate) async fn serve(shared: Arc<Shared>) {
     let mut beats = shared.store.beats();
+    let mut taken_up = false;
     loop {
         beats.borrow_and_update();
-        if let Err(error) = requests(&shared).await {
+        let mut done = Ok(());
+        if !taken_up {
+            done = take_up(&shared).await;
+            taken_up = done.is_ok();
+        }
+        if let Err(error) = done.and(requests(&shared).await) {
             tracing::warn!(subscription = %shared.name, %error, "requests of operators wait");
         }
         // Looking is cheap, but not free: at most ten times a second.
@@ -398,25 +432,73 @@ async fn carried(shared: &Shared, verb: &Verb) -> Result<Answer, Error> {
             Ok(answer)
         }
         Verb::Replay { positions } | Verb::Discard { positions } => {
-            let letters = context.letters(positions).await?;
-            let mut commits = shared.commits.subscribe();
-            let (answer, dirty) = {
-                let mut book = shared.book.lock();
-                let answer = on_letters(&mut book, verb, letters, shared.clock.now());
-                shared.blocked.store(book.rows.len(), std::sync::atomic::Ordering::SeqCst);
-                (answer, book.is_dirty())
-            };
-            if dirty {
-                commits.borrow_and_update();
-                shared.work.notify_one();
-                shared.rows.notify_one();
-                // The answer is given when the decision is in the store.
-                tokio::select! {
-                    _ = commits.changed() => {}
-                    () = shared.leave.cancelled() => return Err(Error::Closed),
-                }
+            let mut all = Answer::default();
+            for positions in chunks(positions) {
+                all.add(decided(shared, &context, verb, &positions).await?);
             }
-            Ok(answer)
+            Ok(all)
         }
     }
+}
+
+/// Decides about dead letters; the answer is given when the decision is in the store.
+async fn decided(
+    shared: &Shared,
+    context: &Context<'_>,
+    verb: &Verb,
+    positions: &[Position],
+) -> Result<Answer, Error> {
+    for _ in 0..TRIES {
+        let before = shared.book.lock().revision();
+        let letters = context.letters(positions).await?;
+        let (answer, kept) = {
+            let mut book = shared.book.lock();
+            if book.revision() != before {
+                // A letter that was read may be gone by now.
+                continue;
+            }
+            let answer = on_letters(&mut book, verb, letters, shared.clock.now());
+            shared.blocked.store(book.rows.len(), std::sync::atomic::Ordering::SeqCst);
+            if !book.is_dirty() {
+                return Ok(answer);
+            }
+            (answer, book.when_kept())
+        };
+        shared.work.notify_one();
+        shared.rows.notify_one();
+        tokio::select! {
+            kept = kept => if kept == Ok(true) { return Ok(answer) },
+            () = shared.leave.cancelled() => return Err(Error::Closed),
+        }
+    }
+    Err(Error::Locked("the subscription commits too often to decide in between; it is tried again".into()))
+}
+
+/// What an earlier version of this program did not know, and this one knows, is taken up again.
+async fn take_up(shared: &Shared) -> Result<(), Error> {
+    let Some(known) = shared.event else { return Ok(()) };
+    let mut query = DocumentQuery::all(dead_namespace(&shared.name));
+    query.tenant = shared.config.tenant.clone();
+    query.field = Some(("reason".into(), Reason::Newer.to_string().into()));
+    let mut positions = Vec::new();
+    loop {
+        let page = shared.store.documents(&query).await?;
+        let full = page.len() == query.limit;
+        for document in page {
+            query.after = Some(document.key.id);
+            let Ok(letter) = serde_json::from_slice::<DeadLetter>(&document.value) else { continue };
+            let found = shared.store.find(&shared.config.tenant, &letter.source, &letter.id).await?;
+            if found.is_some_and(|event| !newer(known, &event.envelope)) {
+                positions.push(letter.position);
+            }
+        }
+        if !full {
+            break;
+        }
+    }
+    if !positions.is_empty() {
+        let answer = carried(shared, &Verb::Replay { positions }).await?;
+        tracing::info!(subscription = %shared.name, ?answer, "events that were too new are taken up");
+    }
+    Ok(())
 }

@@ -12,6 +12,8 @@ pub(crate) struct Delivery {
     pub key: Option<Text>,
     /// Which call of the handler comes next, from 1.
     pub attempt: u32,
+    /// The same over all replays.
+    pub calls: u32,
     /// When it was first tried.
     pub first: Option<Timestamp>,
     /// It comes from a row that blocks its key, so it is not stopped by that row.

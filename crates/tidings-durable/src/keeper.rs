@@ -1,6 +1,9 @@
 //! Looks after rows: hands a delivery to its lane when it is due, and then the followers of its key, in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tidings_core::{DocumentKey, Position, Text, Timestamp};
 use tidings_store::{Error, Filter, Read, Recorded};
@@ -19,6 +22,16 @@ pub(crate) struct Keeper {
     pub lanes: Lanes,
 }
 
+/// Stands for the delivery of a row while it is looked for.
+const LOOKED_FOR: Position = 0;
+
+/// When to look again.
+enum Next {
+    AtOnce,
+    After(Duration),
+    Never,
+}
+
 /// How many rows are looked after in one round.
 const ROUND: usize = 256;
 
@@ -27,20 +40,18 @@ impl Keeper {
         let shared = &self.shared;
         let mut paused = shared.paused.subscribe();
         loop {
-            let mut next = None;
-            if !*paused.borrow_and_update() {
-                match self.round().await {
-                    Ok(due) => next = due,
-                    Err(error) => {
-                        tracing::warn!(subscription = %shared.name, %error, "waiting deliveries wait longer");
-                        next = Some(Duration::from_millis(500));
-                    }
-                }
+            let mut next = Next::Never;
+            if !*paused.borrow_and_update() && !shared.stop.is_cancelled() {
+                next = self.round().await.unwrap_or_else(|error| {
+                    tracing::warn!(subscription = %shared.name, %error, "waiting deliveries wait longer");
+                    Next::After(Duration::from_millis(500))
+                });
             }
             let sleep = async {
                 match next {
-                    Some(span) => shared.clock.sleep(span).await,
-                    None => std::future::pending().await,
+                    Next::AtOnce => tokio::task::yield_now().await,
+                    Next::After(span) => shared.clock.sleep(span).await,
+                    Next::Never => std::future::pending().await,
                 }
             };
             tokio::select! {
@@ -52,11 +63,12 @@ impl Keeper {
         }
     }
 
-    /// Hands out what is due; answers how long until the next is.
-    async fn round(&self) -> Result<Option<Duration>, Error> {
+    /// Hands out what is due; answers when to look again.
+    async fn round(&self) -> Result<Next, Error> {
         let shared = &self.shared;
         let now = shared.clock.now();
         let (mut due, mut next): (Vec<(Text, Row)>, Option<Timestamp>) = (Vec::new(), None);
+        let mut more = false;
         {
             let mut book = shared.book.lock();
             for (id, row) in book.rows.iter() {
@@ -69,31 +81,28 @@ impl Keeper {
                     }
                     State::Parked { .. } => {}
                     _ if due.len() < ROUND => due.push((id.clone(), row.clone())),
-                    _ => next = Some(now),
+                    _ => more = true,
                 }
             }
             for (id, _) in &due {
-                book.rows.take_in_hand(id);
+                book.rows.take_in_hand(id, LOOKED_FOR);
             }
         }
         let mut failed = None;
         for (id, row) in due {
             match self.hand_out(&id, &row).await {
                 Ok(true) => {}
-                Ok(false) => {
-                    shared.book.lock().rows.let_go(&id);
-                    next = Some(now);
-                }
-                Err(error) => {
-                    shared.book.lock().rows.let_go(&id);
-                    failed = Some(error);
-                }
+                Ok(false) => more = true,
+                Err(error) => failed = Some(error),
             }
+            shared.book.lock().rows.let_go(&id, LOOKED_FOR);
         }
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(next.map(|at| at.since(now).max(Duration::from_micros(1)))),
-        }
+        Ok(match (failed, next) {
+            (Some(error), _) => return Err(error),
+            _ if more => Next::AtOnce,
+            (None, Some(at)) => Next::After(at.since(now)),
+            (None, None) => Next::Never,
+        })
     }
 
     /// Hands the row's delivery to its lane; `false` when the row has changed instead.
@@ -101,12 +110,12 @@ impl Keeper {
         let shared = &self.shared;
         let found = match &row.state {
             State::Parked { .. } => return Ok(false),
-            State::Pending { position, attempt, first, error, .. } => {
+            State::Pending { position, attempt, calls, first, error, .. } => {
                 let event = self.event(*position).await?;
-                let (attempt, first) = (*attempt, Some(*first));
                 event.map(|event| Delivery {
-                    attempt,
-                    first,
+                    attempt: *attempt,
+                    calls: *attempt.max(calls),
+                    first: Some(*first),
                     trouble: Some(error.clone()),
                     ..delivery(shared, event)
                 })
@@ -120,6 +129,7 @@ impl Keeper {
                 // A subscription that gave up order since then has no key on its deliveries; the row still has.
                 let delivery = Delivery { from_row: true, key: row.key.clone(), ..delivery };
                 let lane = shared.lane(delivery.key.as_ref(), delivery.position());
+                shared.book.lock().rows.take_in_hand(id, delivery.position());
                 self.lanes.deliver(lane, vec![delivery]);
                 Ok(true)
             }
@@ -127,7 +137,14 @@ impl Keeper {
                 // Nobody follows any more, unless somebody came in the meantime.
                 let mut book = shared.book.lock();
                 if book.rows.get(id) == Some(row) {
-                    book.operate(id, None, []);
+                    let rest = match row.state {
+                        State::Pending { position, .. } if row.end > position => {
+                            Some(Row { state: State::Draining { after: position }, ..row.clone() })
+                        }
+                        _ => None,
+                    };
+                    book.operate(id, rest, []);
+                    shared.blocked.store(book.rows.len(), Ordering::SeqCst);
                 }
                 drop(book);
                 shared.work.notify_one();
@@ -171,7 +188,7 @@ impl Keeper {
     async fn is_dead(&self, position: Position) -> Result<bool, Error> {
         let shared = &self.shared;
         if let Some(letter) = shared.book.lock().letter_on_its_way(position) {
-            return Ok(letter.is_some());
+            return Ok(letter);
         }
         let key = DocumentKey::new(dead_namespace(&shared.name), DeadLetter::document_id(position));
         Ok(shared.store.document(&shared.config.tenant, &key).await?.is_some())

@@ -18,9 +18,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     Reason,
-    book::Verdict,
+    book::{Turn, Verdict},
     delivery::{Accepted, Delivery, Outcome},
-    shared::Shared,
+    shared::{Shared, newer},
 };
 
 /// After this many runs that met a changed document, a delivery runs alone.
@@ -92,8 +92,8 @@ impl Lane {
         let mut turn = 0;
         loop {
             while self.calls < self.calls_max
-                && self.held.is_empty()
                 && !stop.is_cancelled()
+                && self.ready.front().is_some_and(|next| self.held.is_empty() || wants_to_be_alone(next))
                 && let Some(delivery) = self.ready.pop_front()
             {
                 self.start(delivery).await;
@@ -165,8 +165,16 @@ impl Lane {
 
     async fn start(&mut self, mut delivery: Delivery) {
         let shared = self.shared.clone();
-        if !delivery.from_row && shared.is_blocked(&delivery) {
-            return self.offer(Accepted { delivery, outcome: Outcome::Follow });
+        match shared.turn(&delivery) {
+            Turn::Now => {}
+            Turn::Behind => return self.offer(Accepted { delivery, outcome: Outcome::Follow }),
+            Turn::Gone => {
+                shared.gone(&delivery);
+                return self.next_of_key(delivery.key.as_ref());
+            }
+        }
+        if wants_to_be_alone(&delivery) {
+            shared.begin_alone(delivery.position());
         }
         let now = shared.clock.now();
         if delivery.event.envelope.expiry().is_some_and(|expiry| expiry <= now) {
@@ -174,8 +182,7 @@ impl Lane {
         }
         delivery.first.get_or_insert(now);
         if let Some(known) = shared.event
-            && known.name == &**delivery.event.envelope.name()
-            && delivery.event.envelope.schema_version() > known.version
+            && newer(known, &delivery.event.envelope)
         {
             let version = delivery.event.envelope.schema_version();
             let trouble =
@@ -189,7 +196,7 @@ impl Lane {
         let info = DeliveryInfo {
             envelope: delivery.event.envelope.clone(),
             position: Some(delivery.position()),
-            attempt: delivery.attempt,
+            attempt: delivery.calls,
             subscription: shared.name.clone(),
             source: shared.config.source.clone(),
             tenant: shared.config.tenant.clone(),
@@ -274,6 +281,7 @@ impl Lane {
         let wait = self.shared.within_budget(now, wait);
         tracing::warn!(subscription = %self.shared.name, position = delivery.position(), attempt = delivery.attempt, ?wait, %failure, "tried again later");
         delivery.attempt += 1;
+        delivery.calls += 1;
         self.shared.retried();
         if wait > self.shared.config.short_wait {
             self.offer(Accepted { delivery, outcome: Outcome::Later { due: now.after(wait) } });
@@ -283,6 +291,9 @@ impl Lane {
     }
 
     fn wait(&mut self, delivery: Delivery, span: Duration) {
+        if wants_to_be_alone(&delivery) {
+            self.shared.not_alone(delivery.position());
+        }
         let sleep = self.shared.clock.sleep(span);
         self.running.push(Box::pin(async move {
             sleep.await;
@@ -296,13 +307,14 @@ impl Lane {
         match self.shared.accept(accepted) {
             Verdict::Accepted => self.next_of_key(key.as_ref()),
             Verdict::Later(accepted) => self.held.push_back(*accepted),
-            Verdict::Stale(mut delivery) => {
-                delivery.conflicts += 1;
-                if delivery.conflicts >= CONFLICTS_MAX {
-                    self.shared.alone(delivery.position());
+            Verdict::Stale(delivery) => {
+                if self.shared.stop.is_cancelled() {
+                    // It does not begin again here.
+                    self.shared.not_alone(delivery.position());
                 }
                 self.ready.push_front(*delivery);
             }
+            Verdict::Gone => self.next_of_key(key.as_ref()),
             Verdict::Behind(delivery) => {
                 if let Some(queue) = key.and_then(|key| self.keys.get_mut(&key)) {
                     let at = queue.waiting.partition_point(|other| other.position() < delivery.position());
@@ -313,6 +325,10 @@ impl Lane {
             }
         }
     }
+}
+
+fn wants_to_be_alone(delivery: &Delivery) -> bool {
+    delivery.conflicts >= CONFLICTS_MAX
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -142,8 +142,23 @@ impl Node {
     /// # Errors
     /// When the store cannot be read.
     pub async fn status(&self) -> Result<Vec<Status>, Error> {
+        Ok(self.status_at().await?.0)
+    }
+
+    /// The same, and the last position it is about.
+    async fn status_at(&self) -> Result<(Vec<Status>, Position), Error> {
         let head = self.store.head().await?;
-        Ok(self.declared.iter().map(|declared| declared.status(head)).collect())
+        let mut all = Vec::new();
+        for declared in &self.declared {
+            let mut status = declared.status(head);
+            if declared.shared().is_none() && status.watermark == 0 {
+                // It does not run here; perhaps it does elsewhere.
+                status.watermark = self.store.checkpoint(&declared.name).await?.watermark;
+                status.lag = head.saturating_sub(status.watermark);
+            }
+            all.push(status);
+        }
+        Ok((all, head))
     }
 
     /// Waits until nothing is left to do: every subscription has settled everything there is, and no row waits for an
@@ -155,8 +170,10 @@ impl Node {
         let mut beats = self.store.beats();
         loop {
             beats.borrow_and_update();
-            let all = self.status().await?;
-            if all.iter().all(|one| one.lag == 0 && one.unsettled == 0 && one.waiting == 0) {
+            let (all, head) = self.status_at().await?;
+            let settled = all.iter().all(|one| one.lag == 0 && one.unsettled == 0 && one.waiting == 0);
+            // What a handler has published in the meantime is there when its checkpoint is.
+            if settled && self.store.head().await? == head {
                 return Ok(());
             }
             // A last checkpoint may move without a commit of its own: look again soon, whatever comes.
@@ -237,7 +254,13 @@ impl Node {
             }
             tokio::select! {
                 _ = commits.changed() => {}
-                () = shared.leave.cancelled() => return Ok(None),
+                () = shared.leave.cancelled() => {
+                    if self.stop.is_cancelled() {
+                        return Ok(None);
+                    }
+                    // It begins anew from what is stored.
+                    tokio::task::yield_now().await;
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Rows that block a key: a delivery that waits for its next attempt, or one that was given up and has to be decided by a
 //! person. Followers of the key are not copied; the row counts them, and the log gives them back in order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use tidings_core::{Position, Text, Timestamp};
@@ -26,7 +26,17 @@ pub(crate) struct Row {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// To be tried at `due`.
-    Pending { position: Position, attempt: u32, due: Timestamp, first: Timestamp, error: String },
+    Pending {
+        position: Position,
+        /// Which call of the handler comes next, from 1.
+        attempt: u32,
+        /// The same over all replays.
+        #[serde(default)]
+        calls: u32,
+        due: Timestamp,
+        first: Timestamp,
+        error: String,
+    },
     /// A dead letter at this position stands in the way.
     Parked { position: Position },
     /// Followers after this position are being handled.
@@ -59,8 +69,8 @@ pub(crate) struct Rows {
     before: HashMap<Text, Option<Row>>,
     /// The same for what is in the commit on its way.
     committing: HashMap<Text, Option<Row>>,
-    /// Rows whose delivery is in the hands of a lane.
-    in_hand: HashSet<Text>,
+    /// Rows of which deliveries are in the hands of a lane, and which.
+    in_hand: HashMap<Text, BTreeSet<Position>>,
     followers: u64,
 }
 
@@ -97,16 +107,21 @@ impl Rows {
         self.before.entry(id.clone()).or_insert(old);
     }
 
-    pub(crate) fn take_in_hand(&mut self, id: &Text) {
-        self.in_hand.insert(id.clone());
+    pub(crate) fn take_in_hand(&mut self, id: &Text, position: Position) {
+        self.in_hand.entry(id.clone()).or_default().insert(position);
     }
 
-    pub(crate) fn let_go(&mut self, id: &str) {
-        self.in_hand.remove(id);
+    pub(crate) fn let_go(&mut self, id: &str, position: Position) {
+        if let Some(positions) = self.in_hand.get_mut(id) {
+            positions.remove(&position);
+            if positions.is_empty() {
+                self.in_hand.remove(id);
+            }
+        }
     }
 
     pub(crate) fn is_in_hand(&self, id: &str) -> bool {
-        self.in_hand.contains(id)
+        self.in_hand.contains_key(id)
     }
 
     /// Changes for the next commit: each changed row as it is now.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::{DocumentChange, DocumentKey, Place, Position, Tenant, Text};
+use tidings_core::{Commit, DocumentChange, DocumentWrite, Place, Position, Tenant, Text};
 use tidings_store::{
     AnyStore, Checkpoint, DocumentQuery, Error, ErrorKind, Filter, Lease, PAGE_EVENTS_MAX, Read,
 };
@@ -141,7 +141,7 @@ async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result
         left: 0.into(),
         failures: 0.into(),
         retries: 0.into(),
-        budget: parking_lot::Mutex::new(None),
+        budget: parking_lot::Mutex::default(),
         published: node.published.clone(),
         trouble: parking_lot::Mutex::new(None),
     });
@@ -196,14 +196,16 @@ impl Run {
 /// Keeps the lease; a lease that is gone ends the run.
 async fn renew(node: Arc<Node>, shared: Arc<Shared>) {
     let (name, span) = (lease_name(&shared.name), shared.config.lease);
+    let epoch = shared.book.lock().epoch();
     loop {
         tokio::select! {
             () = shared.leave.cancelled() => return,
             () = shared.clock.sleep(span / 3) => {}
         }
         match node.store.lease(&name, &shared.config.owner, span).await {
-            Ok(Lease::Granted { .. }) => {}
-            Ok(Lease::Held { .. }) => shared.lost.cancel(),
+            Ok(Lease::Granted { epoch: now }) if now == epoch => {}
+            // In between it was in other hands.
+            Ok(Lease::Granted { .. } | Lease::Held { .. }) => shared.lost.cancel(),
             Err(error) => tracing::warn!(subscription = %shared.name, %error, "the lease was not renewed"),
         }
     }
@@ -286,7 +288,7 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
 
 pub(crate) fn delivery(shared: &Shared, event: tidings_store::Recorded) -> Delivery {
     let key = event.envelope.key().filter(|_| shared.ordered).cloned();
-    Delivery { event, key, attempt: 1, first: None, from_row: false, conflicts: 0, trouble: None }
+    Delivery { event, key, attempt: 1, calls: 1, first: None, from_row: false, conflicts: 0, trouble: None }
 }
 
 struct Committer {
@@ -317,9 +319,10 @@ impl Committer {
                     book.now = shared.clock.now();
                     let advance = book.advance();
                     let due = book.is_dirty() || advance >= ADVANCE || (idle && advance > 0);
-                    if due { book.seal() } else { None }
+                    due.then(|| (book.seal(), book.spoiled()))
                 };
-                let Some(sealed) = sealed else { break };
+                let Some((sealed, spoiled)) = sealed else { break };
+                self.lanes.again(shared, spoiled);
                 match self.apply(sealed).await {
                     Ok(()) => shared.told(),
                     Err(Gone) => return !(ended || shared.stop.is_cancelled()),
@@ -333,23 +336,32 @@ impl Committer {
 
     async fn apply(&self, sealed: Sealed) -> Result<(), Gone> {
         let shared = &self.shared;
-        let Sealed { mut commit, published, .. } = sealed;
+        let Sealed { mut commit, mut published, effects } = sealed;
         let (expected, watermark) =
             (commit.checkpoints[0].expected_revision, commit.checkpoints[0].watermark);
         let mut unknown = false;
         let mut wait = Duration::from_millis(20);
+        if let Some(error) = self.too_large(&commit).filter(|_| effects) {
+            self.refused(&error);
+            return Ok(());
+        }
         loop {
             let error = match shared.store.apply(commit.clone()).await {
                 Ok(applied) if applied.repeated => {
                     // The events are there. Either this very commit was applied when its answer was lost, or a handler
                     // published ids that were known: then the rest of the commit is still to be written.
-                    if unknown
-                        && let Some(revision) = self.found(&commit.documents, expected, watermark).await
-                    {
-                        self.committed(watermark, revision, &published);
-                        return Ok(());
+                    if unknown {
+                        match self.found(&commit.documents, expected, watermark).await {
+                            Found::No => {}
+                            Found::At(revision) => {
+                                self.committed(watermark, revision, &published);
+                                return Ok(());
+                            }
+                            Found::Somewhere => return Err(Gone),
+                        }
                     }
                     commit.appends.clear();
+                    published.clear();
                     continue;
                 }
                 Ok(applied) => {
@@ -360,17 +372,16 @@ impl Committer {
             };
             match error {
                 Error::CheckpointMoved { .. } if unknown => {
-                    if let Some(revision) = self.found(&commit.documents, expected, watermark).await {
+                    if let Found::At(revision) = self.found(&commit.documents, expected, watermark).await {
                         self.committed(watermark, revision, &published);
                         return Ok(());
                     }
                     return Err(Gone);
                 }
                 Error::Fenced { .. } | Error::CheckpointMoved { .. } | Error::Closed => return Err(Gone),
-                _ if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Refused) => {
-                    tracing::debug!(subscription = %shared.name, %error, "a commit was refused");
-                    let again = shared.book.lock().refused(&error);
-                    self.lanes.again(shared, again);
+                // Without effects of a handler there is nobody to give up, and nothing to do but to try again.
+                _ if effects && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Refused) => {
+                    self.refused(&error);
                     return Ok(());
                 }
                 _ => {}
@@ -386,6 +397,35 @@ impl Committer {
         }
     }
 
+    fn too_large(&self, commit: &Commit) -> Option<Error> {
+        let (config, writes, bytes) = (&self.shared.config, commit.writes(), commit.bytes());
+        let over = |size: usize, most: usize, unit: &str| Error::TooLarge {
+            what: "its commit".into(),
+            size: format!("{size} {unit}"),
+            limit: format!("{most} {unit}"),
+        };
+        if writes > config.writes {
+            Some(over(writes, config.writes, "writes"))
+        } else {
+            (bytes > config.bytes).then(|| over(bytes, config.bytes, "bytes"))
+        }
+    }
+
+    fn refused(&self, error: &Error) {
+        let shared = &self.shared;
+        tracing::debug!(subscription = %shared.name, %error, "a commit was refused");
+        let again = {
+            let mut book = shared.book.lock();
+            book.now = shared.clock.now();
+            let again = book.refused(error);
+            shared.blocked.store(book.rows.len(), Ordering::SeqCst);
+            again
+        };
+        self.lanes.again(shared, again);
+        // Rows are as they were: what was handed out on the way may have to be handed out again.
+        shared.rows.notify_one();
+    }
+
     fn committed(&self, watermark: Position, revision: u64, published: &[tidings_core::Envelope]) {
         let shared = &self.shared;
         let mut book = shared.book.lock();
@@ -398,25 +438,37 @@ impl Committer {
         }
     }
 
-    /// Whether the commit whose answer was lost is in the store after all; if so, the version of what it wrote.
-    async fn found(
-        &self,
-        documents: &[tidings_core::DocumentWrite],
-        expected: u64,
-        watermark: Position,
-    ) -> Option<u64> {
+    /// Whether the commit whose answer was lost is in the store after all.
+    async fn found(&self, documents: &[DocumentWrite], expected: u64, watermark: Position) -> Found {
         let shared = &self.shared;
-        let checkpoint = shared.store.checkpoint(&shared.name).await.ok()?;
-        if checkpoint.revision != expected + 1 || checkpoint.watermark != watermark {
-            return None;
+        match shared.store.checkpoint(&shared.name).await {
+            Ok(checkpoint) if checkpoint.revision == expected + 1 && checkpoint.watermark == watermark => {}
+            Ok(_) => return Found::No,
+            Err(_) => return Found::Somewhere,
         }
-        let written = documents.iter().find(|write| write.change != DocumentChange::Delete);
-        let Some(write) = written else { return Some(0) };
-        let key: &DocumentKey = &write.key;
-        let document = shared.store.document(&shared.config.tenant, key).await.ok()?;
-        // Had somebody changed it since, the next commit would meet a conflict and read everything anew.
-        Some(document.map_or(0, |document| document.version))
+        let mut none = true;
+        for write in documents {
+            let DocumentChange::Put(value) = &write.change else { continue };
+            none = false;
+            // What is still as it was written has the version that was written.
+            if let Ok(Some(document)) = shared.store.document(&shared.config.tenant, &write.key).await
+                && document.value == *value
+            {
+                return Found::At(document.version);
+            }
+        }
+        if none { Found::At(0) } else { Found::Somewhere }
     }
+}
+
+/// Where a commit is whose answer was lost.
+enum Found {
+    /// It was not applied.
+    No,
+    /// It was applied, and what it wrote has this version.
+    At(u64),
+    /// Perhaps it was applied, but what it wrote has changed since, so its version is not known: begin anew.
+    Somewhere,
 }
 
 /// The subscription is in other hands.

@@ -43,10 +43,10 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub(crate) async fn run(self) {
         let mut beats = self.store.beats();
-        let mut epoch = None;
+        let mut held = None;
         loop {
             beats.borrow_and_update();
-            let wait = match self.turn(&mut epoch).await {
+            let wait = match self.turn(&mut held).await {
                 Ok(wait) => wait,
                 Err(error) => {
                     tracing::warn!(%error, "scheduled events wait");
@@ -74,7 +74,7 @@ impl Scheduler {
     }
 
     /// Publishes what is due; answers how long to wait, or that there is nothing to wait for.
-    async fn turn(&self, epoch: &mut Option<(u64, Timestamp)>) -> Result<Option<Duration>, Error> {
+    async fn turn(&self, held: &mut Option<(u64, Timestamp)>) -> Result<Option<Duration>, Error> {
         let tenants = Tenants::One(self.config.tenant.clone());
         loop {
             let rows = self.store.due(&tenants, SCHEDULE, Timestamp::MAX, BATCH).await?;
@@ -83,11 +83,11 @@ impl Scheduler {
             if first.due > now {
                 return Ok(Some(first.due.since(now).min(Duration::from_secs(3_600))));
             }
-            let epoch = match *epoch {
+            let epoch = match *held {
                 Some((epoch, until)) if now < until => epoch,
                 _ => match self.store.lease(LEASE, &self.config.owner, self.config.lease).await? {
                     Lease::Granted { epoch: granted } => {
-                        *epoch = Some((granted, now.after(self.config.lease / 2)));
+                        *held = Some((granted, now.after(self.config.lease / 2)));
                         granted
                     }
                     Lease::Held { until, .. } => {
@@ -95,27 +95,79 @@ impl Scheduler {
                     }
                 },
             };
-            let mut commit = Commit { tenant: self.config.tenant.clone(), ..Commit::default() };
-            commit.fences.push(Fence { lease: LEASE.into(), epoch });
-            let mut events = Vec::new();
+            let mut due = Vec::new();
             for (_, row) in rows.into_iter().filter(|(_, row)| row.due <= now) {
-                match cloudevents::read(&row.body) {
-                    Ok(incoming) => {
-                        commit.push_event(incoming.envelope.clone());
-                        events.push(incoming.envelope);
+                let event = cloudevents::read(&row.body).map(|incoming| incoming.envelope);
+                if let Err(error) = &event {
+                    tracing::error!(id = %row.id, %error, "a scheduled event cannot be read; it is dropped");
+                }
+                due.push((row.id, event.ok()));
+            }
+            if let Err(error) = self.publish(epoch, &due).await {
+                if matches!(error, Error::Fenced { .. }) {
+                    *held = None;
+                }
+                return Err(error);
+            }
+        }
+    }
+
+    /// Takes the rows and appends their events: all at once if that is possible, else one by one.
+    async fn publish(&self, epoch: u64, due: &[(Text, Option<Envelope>)]) -> Result<(), Error> {
+        let mut commit = Commit { tenant: self.config.tenant.clone(), ..Commit::default() };
+        commit.fences.push(Fence { lease: LEASE.into(), epoch });
+        commit.due.extend(
+            due.iter().map(|(id, _)| DueChange::Take { queue: Text::from(SCHEDULE), id: id.clone() }),
+        );
+        let without_events = commit.clone();
+        let events: Vec<Envelope> = due.iter().filter_map(|(_, event)| event.clone()).collect();
+        events.iter().for_each(|event| commit.push_event(event.clone()));
+        let mut unknown = false;
+        loop {
+            match self.store.apply(commit.clone()).await {
+                Ok(applied) => {
+                    if applied.repeated {
+                        // The events are there already; perhaps the rows are, too.
+                        self.take(without_events).await?;
                     }
-                    Err(error) => {
-                        tracing::error!(id = %row.id, %error, "a scheduled event cannot be read; it is dropped")
+                    if unknown || !applied.repeated {
+                        (self.published)(&events);
+                    }
+                    return Ok(());
+                }
+                // Somebody took a row: look again.
+                Err(Error::DueTaken { .. }) => return Ok(()),
+                Err(error @ Error::Fenced { .. }) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Unknown => {
+                    tracing::warn!(%error, "scheduled events are published again, to know whether they were");
+                    unknown = true;
+                    tokio::select! {
+                        () = self.stop.cancelled() => return Err(error),
+                        () = self.clock.sleep(Duration::from_secs(1)) => {}
                     }
                 }
-                commit.due.push(DueChange::Take { queue: Text::from(SCHEDULE), id: row.id });
+                Err(error) if !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Refused) => {
+                    return Err(error);
+                }
+                Err(error) if due.len() == 1 => {
+                    tracing::error!(id = %due[0].0, %error, "a scheduled event cannot be published; it is dropped");
+                    return self.take(without_events).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "scheduled events are published one by one");
+                    for one in due.chunks(1) {
+                        Box::pin(self.publish(epoch, one)).await?;
+                    }
+                    return Ok(());
+                }
             }
-            match self.store.apply(commit).await {
-                Ok(_) => (self.published)(&events),
-                // Somebody took a row: look again.
-                Err(Error::DueTaken { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        }
+    }
+
+    async fn take(&self, commit: Commit) -> Result<(), Error> {
+        match self.store.apply(commit).await {
+            Ok(_) | Err(Error::DueTaken { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

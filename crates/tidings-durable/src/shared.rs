@@ -1,6 +1,7 @@
 //! What the tasks of one running subscription share.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -10,8 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Boxed, Clock, DocumentKey, Documents, EventInfo, HOPS_MAX, Handled, Loaded, Pattern, Policy,
-    Position, Tenant, Text, Timestamp,
+    BoxFuture, Boxed, Clock, DocumentKey, Documents, Envelope, EventInfo, HOPS_MAX, Handled, Loaded, Pattern,
+    Policy, Position, Tenant, Text, Timestamp,
 };
 use tidings_store::{AnyStore, Recorded};
 use tokio::sync::{Notify, watch};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    book::{Book, Verdict},
+    book::{Book, Turn, Verdict},
     delivery::{Accepted, Delivery},
     node::Published,
 };
@@ -57,7 +58,8 @@ pub(crate) struct Shared {
     pub left: AtomicUsize,
     pub failures: AtomicU64,
     pub retries: AtomicU64,
-    pub budget: Mutex<Option<Timestamp>>,
+    /// When the latest retries are due, as many as the budget has, ascending.
+    pub budget: Mutex<VecDeque<Timestamp>>,
     pub published: Published,
     /// What is wrong with the store, if something is.
     pub trouble: Mutex<Option<String>>,
@@ -67,27 +69,45 @@ impl Shared {
     pub(crate) fn accept(&self, accepted: Accepted) -> Verdict {
         let from_row = accepted.delivery.from_row;
         let mut book = self.book.lock();
+        let before = (book.rows.len(), book.alone);
         let verdict = book.accept(accepted);
-        let rows = book.rows.len();
+        let after = (book.rows.len(), book.alone);
+        // Under the lock: two that change it must not leave the older number.
+        self.blocked.store(after.0, Ordering::SeqCst);
         drop(book);
-        let before = self.blocked.swap(rows, Ordering::SeqCst);
-        if matches!(verdict, Verdict::Accepted) {
-            self.work.notify_one();
-            if from_row || rows != before {
-                self.rows.notify_one();
-            }
+        match verdict {
+            Verdict::Accepted => self.work.notify_one(),
+            _ if before.1 != after.1 => self.told(),
+            _ => {}
+        }
+        if from_row || before.0 != after.0 {
+            self.rows.notify_one();
         }
         verdict
     }
 
-    pub(crate) fn is_blocked(&self, delivery: &Delivery) -> bool {
-        delivery.key.is_some()
-            && self.blocked.load(Ordering::SeqCst) > 0
-            && self.book.lock().rows.get(&delivery.row_id()).is_some()
+    pub(crate) fn turn(&self, delivery: &Delivery) -> Turn {
+        if !delivery.from_row && (delivery.key.is_none() || self.blocked.load(Ordering::SeqCst) == 0) {
+            return Turn::Now;
+        }
+        self.book.lock().turn(delivery)
     }
 
-    pub(crate) fn alone(&self, position: Position) {
-        self.book.lock().alone.get_or_insert(position);
+    /// A delivery nobody waits for any more.
+    pub(crate) fn gone(&self, delivery: &Delivery) {
+        self.book.lock().gone(delivery);
+        self.told();
+        self.rows.notify_one();
+    }
+
+    pub(crate) fn begin_alone(&self, position: Position) {
+        self.book.lock().begin_alone(position);
+    }
+
+    pub(crate) fn not_alone(&self, position: Position) {
+        self.book.lock().not_alone(position);
+        // Whoever found no room beside it may be accepted now.
+        self.told();
     }
 
     pub(crate) fn failed(&self) {
@@ -101,14 +121,19 @@ impl Shared {
     /// The wait, or a longer one where the budget of retries is used up.
     pub(crate) fn within_budget(&self, now: Timestamp, wait: Duration) -> Duration {
         let Some(per_minute) = self.policy.retry.budget_per_minute else { return wait };
-        let gap = Duration::from_secs(60) / per_minute.max(1);
-        let mut next = self.budget.lock();
-        // A budget that was not used is there at once, but never more than a minute's.
-        let earliest = now.after(wait);
-        let floor = Timestamp::from_micros(now.as_micros() - 60_000_000);
-        let slot = next.unwrap_or(floor).max(floor);
-        *next = Some(slot.after(gap));
-        slot.max(earliest).since(now)
+        let most = per_minute.max(1) as usize;
+        // The latest retries, in order. With this many of them after one of them, none may come within its minute.
+        let mut retries = self.budget.lock();
+        let mut at = now.after(wait);
+        if retries.len() >= most {
+            at = at.max(retries[retries.len() - most].after(Duration::from_secs(60)));
+        }
+        let place = retries.partition_point(|other| *other <= at);
+        retries.insert(place, at);
+        if retries.len() > most {
+            retries.pop_front();
+        }
+        at.since(now)
     }
 
     /// The names of the events that led to `event`, the oldest first.
@@ -145,6 +170,11 @@ impl Shared {
     pub(crate) fn told(&self) {
         self.commits.send_modify(|count| *count += 1);
     }
+}
+
+/// Whether the program knows only older versions of this event.
+pub(crate) fn newer(known: &EventInfo, envelope: &Envelope) -> bool {
+    known.name == &**envelope.name() && envelope.schema_version() > known.version
 }
 
 /// Keys hash to this many partitions, for ever.

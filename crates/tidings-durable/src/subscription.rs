@@ -117,7 +117,13 @@ impl Declared {
     pub(crate) fn status(&self, head: Position) -> Status {
         let (shared, state) = match &*self.place.lock() {
             Life::Waiting(why) => {
-                return Status { name: self.name.clone(), state: why.clone(), ..Status::default() };
+                // How far it has come is not known here; nobody should take that for being done.
+                return Status {
+                    name: self.name.clone(),
+                    state: why.clone(),
+                    lag: head,
+                    ..Status::default()
+                };
             }
             Life::Running(shared) => (shared.clone(), None),
             Life::Ended(shared) => (shared.clone(), Some("stopped")),

@@ -1,29 +1,16 @@
-//! Tidings: an event-driven application platform.
+#![doc = include_str!("../../../README.md")]
+//! # The crate
 //!
-//! This crate is the door: it re-exports, under one name, what the crates behind it are made of, and has no logic.
-//! Start with an event and a function of it.
-//!
-//! ```
-//! use tidings::{Cx, Handled, On, OrFail, Place, Subscribe};
-//!
-//! #[tidings::event(name = "order.placed", version = 2)]
-//! pub struct OrderPlaced {
-//!     #[event(key)] pub order: u64,        // same key, same order of delivery
-//!     #[event(tag)] pub customer: String,  // can be asked for
-//!     #[event(redact)] pub card: String,   // never reaches a log or a listing
-//!     pub total: String,
-//! }
-//!
-//! async fn bill(placed: On<OrderPlaced>, _: Cx) -> Handled {
-//!     let cents: u64 = placed.total.parse().permanent()?;
-//!     println!("{} owes {cents} cents", placed.customer);
-//!     Ok(())
-//! }
-//!
-//! let registration = bill.durable("billing");
-//! assert!(matches!(registration.place, Place::Durable { .. }));
-//! ```
+//! This is the facade: everything a user names, under one roof, and the table of URL schemes. There is no logic here.
+//! `use tidings::prelude::*;` is the usual beginning.
 
+mod engines;
+
+pub use engines::{Build, Mode, open_store};
+pub use tidings_app::{
+    App, AppBuilder, BuildError, Drained, MODELS, Model, ModelEvent, ModelHandler, ModelModule, Module,
+    Publish, PublishError, Receipt, ViewReader, signals,
+};
 pub use tidings_core::{
     Append, Argument, Asynchronous, Attribute, Backoff, Begun, BlindChange, BlindError, BlobChange,
     BoxFuture, Boxed, ByEnvelope, ByReference, COMMIT_BYTES_MAX, CONCURRENCY, Call, Change, Changes,
@@ -42,3 +29,35 @@ pub use tidings_macros::{Event, event};
 /// What generated code needs and no person does.
 #[doc(hidden)]
 pub use tidings_core::__private;
+
+/// The in-process bus.
+pub use tidings_bus as bus;
+
+/// Durable subscriptions: what they tell about themselves, and what an operator may do to them.
+pub mod durable {
+    pub use tidings_durable::{
+        Answer, Carried, Config, DEAD_FIELDS, DEAD_PREFIX, DeadLetter, Described, Left, Node, NodeError,
+        Operator, PARTITIONS, Published, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status, Verb,
+        dead_namespace, partition,
+    };
+}
+
+/// The store port: reading the log and documents directly.
+pub mod store {
+    pub use tidings_sqlite::{Options as SqliteOptions, SqliteStore};
+    pub use tidings_store::{
+        AnyStore, Applied, Beat, Checkpoint, Direction, Document, DocumentQuery, Error, ErrorKind, Fault,
+        Filter, Lease, Limits, MemoryStore, PAGE_BYTES, PAGE_EVENTS_MAX, Page, Progress, Read, Recorded,
+        Store, StoreInfo, StoreStats, Tenants, Verified, stream_category,
+    };
+}
+
+pub use tidings_store::Error as StoreError;
+
+/// What most programs begin with.
+pub mod prelude {
+    pub use crate::{
+        App, Build as _, Cx, Envelope, Event, Failure, Handled, Module, On, OrFail as _, Policy, Retry,
+        Subscribe as _, View, WithDependency as _, event, signals,
+    };
+}

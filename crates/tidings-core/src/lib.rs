@@ -7,6 +7,7 @@
 mod blind;
 mod changes;
 mod clock;
+pub mod cloudevents;
 mod commit;
 mod cx;
 mod document;
@@ -46,3 +47,9 @@ pub use handler::{
 pub use policy::{Backoff, Policy, Retry};
 pub use time::{EventTime, EventTimeParts, TimeError, Timestamp};
 pub use topic::{Pattern, SEGMENTS_MAX, TOPIC_BYTES_MAX, TopicError, category, check_topic};
+
+/// What generated code needs and no person does.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+}

@@ -1,0 +1,19 @@
+//! One file a command: its arguments, and what it does.
+
+pub mod backup;
+pub mod completions;
+pub mod dead;
+pub mod export;
+pub mod find;
+pub mod info;
+pub mod ingest;
+pub mod lint;
+pub mod log;
+mod reading;
+pub mod stats;
+pub mod stream;
+pub mod subscription;
+mod subscriptions;
+pub mod tail;
+pub mod verify;
+pub mod view;

@@ -4,15 +4,14 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension as _};
 use tidings_core::Text;
-use xxhash_rust::xxh3::Xxh3Builder;
 
-use crate::{fault::Step, sql};
+use crate::{fault::Step, hash::QuickBuilder, sql};
 
 /// A bounded map: when the young half is full it becomes the old one, and what was old and not asked for is forgotten.
 #[derive(Debug)]
 pub(crate) struct Generations<K, V> {
-    young: HashMap<K, V, Xxh3Builder>,
-    old: HashMap<K, V, Xxh3Builder>,
+    young: HashMap<K, V, QuickBuilder>,
+    old: HashMap<K, V, QuickBuilder>,
     half: usize,
 }
 
@@ -66,11 +65,14 @@ const REMEMBERED: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct Caches {
     tenants: Vec<(i64, Text)>,
-    tenant_ids: HashMap<Text, i64, Xxh3Builder>,
+    tenant_ids: HashMap<Text, i64, QuickBuilder>,
     names: Vec<Name>,
-    name_ids: HashMap<(i64, Text), i64, Xxh3Builder>,
+    name_ids: HashMap<(i64, Text), i64, QuickBuilder>,
     streams: Generations<i64, Arc<Stream>>,
     sources: Generations<i64, Text>,
+    /// The source and stream asked for last, because what follows each other in a log is often alike.
+    last_source: Option<(i64, Text)>,
+    last_stream: Option<(i64, Arc<Stream>)>,
     source_ids: Generations<Text, i64>,
 }
 
@@ -83,6 +85,8 @@ impl Default for Caches {
             name_ids: HashMap::default(),
             streams: Generations::holding(REMEMBERED),
             sources: Generations::holding(REMEMBERED),
+            last_source: None,
+            last_stream: None,
             source_ids: Generations::holding(REMEMBERED),
         }
     }
@@ -184,13 +188,19 @@ impl Caches {
     }
 
     pub(crate) fn source(&mut self, conn: &Connection, id: i64) -> Step<Option<Text>> {
-        if let Some(source) = self.sources.get(&id) {
-            return Ok(Some(source));
+        if let Some((_, last)) = self.last_source.as_ref().filter(|(last, _)| *last == id) {
+            return Ok(Some(last.clone()));
         }
-        let mut statement = conn.prepare_cached(sql::SOURCE_BY_ID)?;
-        let source: Option<Text> = statement.query_row([id], |row| row.get(0)).optional()?;
+        let source = match self.sources.get(&id) {
+            Some(source) => Some(source),
+            None => {
+                let mut statement = conn.prepare_cached(sql::SOURCE_BY_ID)?;
+                statement.query_row([id], |row| row.get::<_, Text>(0)).optional()?
+            }
+        };
         if let Some(source) = &source {
             self.sources.put(id, source.clone());
+            self.last_source = Some((id, source.clone()));
         }
         Ok(source)
     }
@@ -219,15 +229,22 @@ impl Caches {
     }
 
     pub(crate) fn stream(&mut self, conn: &Connection, id: i64) -> Step<Option<Arc<Stream>>> {
-        if let Some(stream) = self.streams.get(&id) {
-            return Ok(Some(stream));
+        if let Some((_, last)) = self.last_stream.as_ref().filter(|(last, _)| *last == id) {
+            return Ok(Some(last.clone()));
         }
-        let mut statement = conn.prepare_cached(sql::STREAM_BY_ID)?;
-        let row = statement.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Text>(1)?))).optional()?;
-        let Some((tenant, name)) = row else { return Ok(None) };
-        let key = name.split_once('-').map(|(_, key)| Text::from(key));
-        let stream = Arc::new(Stream { tenant, name, key });
-        self.streams.put(id, stream.clone());
+        let stream = match self.streams.get(&id) {
+            Some(stream) => stream,
+            None => {
+                let mut statement = conn.prepare_cached(sql::STREAM_BY_ID)?;
+                let row = statement.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Text>(1)?)));
+                let Some((tenant, name)) = row.optional()? else { return Ok(None) };
+                let key = name.split_once('-').map(|(_, key)| Text::from(key));
+                let stream = Arc::new(Stream { tenant, name, key });
+                self.streams.put(id, stream.clone());
+                stream
+            }
+        };
+        self.last_stream = Some((id, stream.clone()));
         Ok(Some(stream))
     }
 }

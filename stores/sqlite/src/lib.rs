@@ -21,6 +21,7 @@ mod codec;
 mod decode;
 mod documents;
 mod fault;
+mod hash;
 mod ids;
 mod leases;
 mod marks;

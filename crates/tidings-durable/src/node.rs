@@ -150,13 +150,15 @@ impl Node {
         let head = self.store.head().await?;
         let mut all = Vec::new();
         for declared in &self.declared {
-            let mut status = declared.status(head);
-            if declared.shared().is_none() && status.watermark == 0 {
+            all.push(match declared.status(head) {
+                Ok(status) => status,
                 // It does not run here; perhaps it does elsewhere.
-                status.watermark = self.store.checkpoint(&declared.name).await?.watermark;
-                status.lag = head.saturating_sub(status.watermark);
-            }
-            all.push(status);
+                Err(state) => {
+                    let (checkpoint, rows) =
+                        runner::load(&self.store, &self.config.tenant, &declared.name).await?;
+                    Status::stored(&declared.name, state, head, &checkpoint, &rows)
+                }
+            });
         }
         Ok((all, head))
     }

@@ -14,14 +14,14 @@ use tidings_core::{
     BoxFuture, Boxed, Clock, DocumentKey, Documents, Envelope, EventInfo, HOPS_MAX, Handled, Loaded, Pattern,
     Policy, Position, Tenant, Text, Timestamp,
 };
-use tidings_store::{AnyStore, Recorded};
+use tidings_store::{AnyStore, Read, Recorded};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
     book::{Book, Turn, Verdict},
-    delivery::{Accepted, Delivery},
+    delivery::{Accepted, Delivery, Outcome},
     node::Published,
 };
 
@@ -70,6 +70,9 @@ impl Shared {
         let from_row = accepted.delivery.from_row;
         let mut book = self.book.lock();
         let before = (book.rows.len(), book.alone);
+        if before.0 > 0 || !matches!(accepted.outcome, Outcome::Handled(_)) {
+            book.now = self.clock.now();
+        }
         let verdict = book.accept(accepted);
         let after = (book.rows.len(), book.alone);
         // Under the lock: two that change it must not leave the older number.
@@ -139,19 +142,25 @@ impl Shared {
     /// The names of the events that led to `event`, the oldest first.
     pub(crate) async fn path_to(&self, event: &Recorded) -> Vec<String> {
         let mut path = vec![event.envelope.name().to_string()];
-        let mut at = event.envelope.clone();
+        let mut at = event.clone();
         while path.len() <= usize::from(HOPS_MAX) {
-            let Some(cause) = at.causation() else { break };
+            let Some(cause) = at.envelope.causation().cloned() else { break };
             let mut found = None;
-            for source in [at.source(), &self.config.source] {
-                found = self.store.find(&self.config.tenant, source, cause).await.ok().flatten();
+            for source in [at.envelope.source(), &self.config.source] {
+                found = self.store.find(&self.config.tenant, source, &cause).await.ok().flatten();
                 if found.is_some() {
                     break;
                 }
             }
+            if found.is_none() {
+                // It came from elsewhere; then it is not far before.
+                let read = Read::newest().from(at.position).tenant(self.config.tenant.clone());
+                let page = self.store.read(&read).await.unwrap_or_default();
+                found = page.events.into_iter().find(|event| *event.envelope.id() == cause);
+            }
             let Some(cause) = found else { break };
             path.push(cause.envelope.name().to_string());
-            at = cause.envelope;
+            at = cause;
         }
         path.reverse();
         path

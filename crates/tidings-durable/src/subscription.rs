@@ -1,6 +1,6 @@
 //! A declared subscription: what its author wrote, what is stored about it, and how it is doing.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,7 +12,8 @@ use tidings_core::{
 use tidings_store::{AnyStore, Checkpoint, Error};
 
 use crate::{
-    Left, book::lease_name, node::Node, rows::State as RowState, shared::PARTITIONS, shared::Shared,
+    Left, book::lease_name, node::Node, rows::Row, rows::State as RowState, shared::PARTITIONS,
+    shared::Shared,
 };
 
 /// Where subscriptions are described, one document each.
@@ -114,17 +115,10 @@ impl Declared {
         (left.running + left.unsettled + left.waiting + left.parked > 0).then_some(left)
     }
 
-    pub(crate) fn status(&self, head: Position) -> Status {
+    /// How it is doing; or, where it does not run here, why not.
+    pub(crate) fn status(&self, head: Position) -> Result<Status, String> {
         let (shared, state) = match &*self.place.lock() {
-            Life::Waiting(why) => {
-                // How far it has come is not known here; nobody should take that for being done.
-                return Status {
-                    name: self.name.clone(),
-                    state: why.clone(),
-                    lag: head,
-                    ..Status::default()
-                };
-            }
+            Life::Waiting(why) => return Err(why.clone()),
             Life::Running(shared) => (shared.clone(), None),
             Life::Ended(shared) => (shared.clone(), Some("stopped")),
         };
@@ -137,7 +131,7 @@ impl Declared {
         let book = shared.book.lock();
         let parked = book.rows.iter().filter(|(_, row)| matches!(row.state, RowState::Parked { .. })).count();
         let counts = book.counts;
-        Status {
+        Ok(Status {
             name: self.name.clone(),
             state,
             watermark: book.watermark(),
@@ -154,7 +148,7 @@ impl Declared {
             waiting: book.rows.len() - parked,
             parked,
             followers: book.rows.followers(),
-        }
+        })
     }
 }
 
@@ -193,6 +187,29 @@ pub struct Status {
     pub parked: usize,
     /// Followers that wait behind rows.
     pub followers: u64,
+}
+
+impl Status {
+    /// What can be told of one that does not run here.
+    pub(crate) fn stored(
+        name: &Text,
+        state: String,
+        head: Position,
+        checkpoint: &Checkpoint,
+        rows: &HashMap<Text, Row>,
+    ) -> Self {
+        let parked = rows.values().filter(|row| matches!(row.state, RowState::Parked { .. })).count();
+        Self {
+            name: name.clone(),
+            state,
+            watermark: checkpoint.watermark,
+            lag: head.saturating_sub(checkpoint.watermark),
+            waiting: rows.len() - parked,
+            parked,
+            followers: rows.values().map(|row| row.followers).sum(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Writes down what the subscription is, under the lease; answers whether it is paused.

@@ -1,0 +1,634 @@
+//! A world for tests: one store in memory, one clock that only moves when everybody waits, and nodes that can die.
+//!
+//! Each node has a runtime of its own. To crash it, its runtime is dropped: nothing of it goes on.
+#![allow(dead_code, reason = "each test file uses what it needs")]
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    future::Future,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tidings_core::{
+    Clock, Commit, Cx, DocumentKey, DueRow, Envelope, EnvelopeBuilder, EventQuery, Handled, ManualClock,
+    Policy, Position, Registration, Retry, Subscribe, Tenant, Text, Timestamp,
+};
+use tidings_durable::{
+    Answer, Carried, Config, DeadLetter, Left, Node, Operator, Status, Verb, dead_namespace,
+};
+use tidings_store::{
+    Applied, Beat, Checkpoint, Document, DocumentQuery, Error, Lease, MemoryStore, Page, Progress, Read,
+    Recorded, Store, StoreInfo, StoreStats, Tenants, Verified,
+};
+use tokio::runtime::{Builder, Runtime};
+
+/// When the world begins.
+pub const DAWN: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// What happens to one commit.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    None,
+    /// It is applied, but nobody is told so.
+    AppliedUnknown,
+    /// It is not applied, and nobody is told so.
+    LostUnknown,
+    /// It is not applied.
+    Fails(Error),
+}
+
+type Plan = Box<dyn FnMut(u64, &Commit) -> Fault + Send>;
+
+/// A node's way to the store: it counts and keeps commits, and harms them as a plan says.
+pub struct Link {
+    inner: Arc<MemoryStore>,
+    plan: Mutex<Plan>,
+    applies: AtomicU64,
+    commits: Mutex<Vec<Commit>>,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Link")
+    }
+}
+
+impl Link {
+    /// From now on `plan` decides about each commit of the node that moves a checkpoint, counted from 1.
+    pub fn harm(&self, plan: impl FnMut(u64, &Commit) -> Fault + Send + 'static) {
+        self.applies.store(0, Ordering::SeqCst);
+        *self.plan.lock() = Box::new(plan);
+    }
+
+    pub fn heal(&self) {
+        self.harm(|_, _| Fault::None);
+    }
+
+    /// Commits that were applied and moved a checkpoint.
+    pub fn commits(&self) -> Vec<Commit> {
+        self.commits.lock().clone()
+    }
+
+    /// Those of them that moved it over at least one delivery with effects.
+    pub fn tried(&self) -> u64 {
+        self.applies.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Store for Link {
+    fn info(&self) -> StoreInfo {
+        self.inner.info()
+    }
+
+    async fn apply(&self, commit: Commit) -> Result<Applied, Error> {
+        if commit.checkpoints.is_empty() {
+            return self.inner.apply(commit).await;
+        }
+        let nth = self.applies.fetch_add(1, Ordering::SeqCst) + 1;
+        let fault = (self.plan.lock())(nth, &commit);
+        match fault {
+            Fault::Fails(error) => return Err(error),
+            Fault::LostUnknown => return Err(Error::Unknown("the line is dead".into())),
+            Fault::None | Fault::AppliedUnknown => {}
+        }
+        let applied = self.inner.apply(commit.clone()).await?;
+        self.commits.lock().push(commit);
+        match fault {
+            Fault::AppliedUnknown => Err(Error::Unknown("the line is dead".into())),
+            _ => Ok(applied),
+        }
+    }
+
+    async fn read(&self, read: &Read) -> Result<Page, Error> {
+        self.inner.read(read).await
+    }
+    async fn head(&self) -> Result<Position, Error> {
+        self.inner.head().await
+    }
+    async fn stream_version(&self, tenant: &Tenant, stream: &str) -> Result<u64, Error> {
+        self.inner.stream_version(tenant, stream).await
+    }
+    async fn find(&self, tenant: &Tenant, source: &str, id: &str) -> Result<Option<Recorded>, Error> {
+        self.inner.find(tenant, source, id).await
+    }
+    async fn first_match(
+        &self,
+        tenant: &Tenant,
+        query: &EventQuery,
+        after: Position,
+    ) -> Result<Option<Position>, Error> {
+        self.inner.first_match(tenant, query, after).await
+    }
+    async fn document(&self, tenant: &Tenant, key: &DocumentKey) -> Result<Option<Document>, Error> {
+        self.inner.document(tenant, key).await
+    }
+    async fn documents(&self, query: &DocumentQuery) -> Result<Vec<Document>, Error> {
+        self.inner.documents(query).await
+    }
+    async fn count_documents(&self, query: &DocumentQuery) -> Result<u64, Error> {
+        self.inner.count_documents(query).await
+    }
+    async fn checkpoint(&self, name: &str) -> Result<Checkpoint, Error> {
+        self.inner.checkpoint(name).await
+    }
+    async fn checkpoints(&self) -> Result<Vec<(Text, Checkpoint)>, Error> {
+        self.inner.checkpoints().await
+    }
+    async fn lease(&self, name: &str, owner: &str, span: Duration) -> Result<Lease, Error> {
+        self.inner.lease(name, owner, span).await
+    }
+    async fn release(&self, name: &str, owner: &str) -> Result<(), Error> {
+        self.inner.release(name, owner).await
+    }
+    async fn holder(&self, name: &str) -> Result<Option<Text>, Error> {
+        self.inner.holder(name).await
+    }
+    async fn due(
+        &self,
+        tenants: &Tenants,
+        queue: &str,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Tenant, DueRow)>, Error> {
+        self.inner.due(tenants, queue, until, limit).await
+    }
+    async fn blob(&self, tenant: &Tenant, key: &str) -> Result<Option<Bytes>, Error> {
+        self.inner.blob(tenant, key).await
+    }
+    async fn stats(&self) -> Result<StoreStats, Error> {
+        self.inner.stats().await
+    }
+    fn beats(&self) -> tokio::sync::watch::Receiver<Beat> {
+        self.inner.beats()
+    }
+    async fn verify(&self, progress: Progress<'_>) -> Result<Verified, Error> {
+        self.inner.verify(progress).await
+    }
+    async fn backup(&self, to: &Path, progress: Progress<'_>) -> Result<(), Error> {
+        self.inner.backup(to, progress).await
+    }
+    async fn close(&self) -> Result<(), Error> {
+        self.inner.close().await
+    }
+}
+
+/// The store, the clock, and everything that runs.
+pub struct World {
+    pub clock: ManualClock,
+    pub store: Arc<MemoryStore>,
+    main: Runtime,
+    nodes: RefCell<BTreeMap<u64, Runtime>>,
+    numbers: AtomicU64,
+    /// Ids of events that nodes said have become durable.
+    pub announced: Arc<Mutex<Vec<Text>>>,
+}
+
+/// A node that runs, on a runtime of its own.
+pub struct Running<'w> {
+    world: &'w World,
+    number: u64,
+    pub node: Arc<Node>,
+    pub link: Arc<Link>,
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = ManualClock::at(DAWN);
+        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
+        Self {
+            clock,
+            store,
+            main: runtime(),
+            nodes: RefCell::default(),
+            numbers: AtomicU64::new(0),
+            announced: Arc::default(),
+        }
+    }
+
+    /// A node's settings: two lanes, one name for the process, so that a restart takes the lease at once.
+    pub fn config() -> Config {
+        Config { owner: "node".into(), lanes: 2, ..Config::default() }
+    }
+
+    pub fn start(&self, registrations: impl Into<Vec<Registration>>) -> Running<'_> {
+        self.start_with(Self::config(), registrations)
+    }
+
+    pub fn start_with(&self, config: Config, registrations: impl Into<Vec<Registration>>) -> Running<'_> {
+        self.start_harmed(config, registrations, |_, _| Fault::None)
+    }
+
+    pub fn start_harmed(
+        &self,
+        config: Config,
+        registrations: impl Into<Vec<Registration>>,
+        plan: impl FnMut(u64, &Commit) -> Fault + Send + 'static,
+    ) -> Running<'_> {
+        let link = Arc::new(Link {
+            inner: self.store.clone(),
+            plan: Mutex::new(Box::new(plan)),
+            applies: AtomicU64::new(0),
+            commits: Mutex::default(),
+        });
+        let announced = self.announced.clone();
+        let published = Arc::new(move |events: &[Envelope]| {
+            announced.lock().extend(events.iter().map(|event| event.id().clone()));
+        });
+        let clock = Arc::new(self.clock.clone());
+        let node = Node::new(link.clone(), clock, config, registrations.into(), published).expect("valid");
+        let runtime = runtime();
+        {
+            let _inside = runtime.enter();
+            node.start();
+        }
+        let number = self.numbers.fetch_add(1, Ordering::SeqCst);
+        self.nodes.borrow_mut().insert(number, runtime);
+        Running { world: self, number, node, link }
+    }
+
+    fn everybody(&self) {
+        let turn = async {
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.main.block_on(turn);
+        for runtime in self.nodes.borrow().values() {
+            runtime.block_on(async {
+                for _ in 0..4 {
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    }
+
+    /// Lets everybody work until `done`, or until everybody waits for the clock.
+    fn work(&self, done: &mut dyn FnMut() -> bool) -> bool {
+        for _ in 0..25 {
+            if done() {
+                return true;
+            }
+            self.everybody();
+        }
+        done()
+    }
+
+    /// Lets everybody work without time passing.
+    pub fn quiet(&self) {
+        for _ in 0..8 {
+            self.work(&mut || false);
+        }
+    }
+
+    /// Lets time pass until `done`.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
+        for _ in 0..20_000 {
+            if self.work(&mut done) {
+                return;
+            }
+            self.clock.advance(self.clock.next_wake().unwrap_or(ms(100)));
+        }
+        panic!("in vain: {what}");
+    }
+
+    /// Lets `span` pass, waking everybody in order.
+    pub fn pass(&self, span: Duration) {
+        let mut left = span;
+        loop {
+            self.work(&mut || false);
+            let step = self.clock.next_wake().unwrap_or(left).min(left);
+            self.clock.advance(step);
+            left -= step;
+            if left.is_zero() {
+                break;
+            }
+        }
+        self.quiet();
+    }
+
+    /// Runs a future to its end while everybody else works and time passes.
+    #[track_caller]
+    pub fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let task = self.main.spawn(future);
+        self.until("the future ends", || task.is_finished());
+        self.main.block_on(task).expect("it does not panic")
+    }
+
+    /// Appends events, one commit each.
+    pub fn put(&self, events: impl IntoIterator<Item = EnvelopeBuilder>) {
+        for event in events {
+            let commit = Commit::events([event.finish().expect("valid")]);
+            self.store.apply(commit).now_or_never().expect("at once").expect("applied");
+        }
+    }
+
+    pub fn apply(&self, commit: Commit) -> Result<Applied, Error> {
+        self.store.apply(commit).now_or_never().expect("at once")
+    }
+
+    pub fn head(&self) -> Position {
+        self.store.head().now_or_never().expect("at once").expect("read")
+    }
+
+    pub fn log(&self) -> Vec<Recorded> {
+        let read = Read::after(0).limit(4_096);
+        self.store.read(&read).now_or_never().expect("at once").expect("read").events
+    }
+
+    /// Ids of the events of this name, in order.
+    pub fn ids(&self, name: &str) -> Vec<String> {
+        let events = self.log().into_iter().filter(|event| &**event.envelope.name() == name);
+        events.map(|event| event.envelope.id().to_string()).collect()
+    }
+
+    pub fn doc(&self, view: &str, id: &str) -> Option<serde_json::Value> {
+        let key = DocumentKey::new(view, id);
+        let found = self.store.document(&Tenant::default(), &key).now_or_never().expect("at once");
+        found.expect("read").map(|document| serde_json::from_slice(&document.value).expect("JSON"))
+    }
+
+    pub fn docs(&self, namespace: &str) -> Vec<(String, serde_json::Value)> {
+        let mut query = DocumentQuery::all(namespace);
+        query.limit = 4_096;
+        let found = self.store.documents(&query).now_or_never().expect("at once").expect("read");
+        let read = |document: Document| {
+            (document.key.id.to_string(), serde_json::from_slice(&document.value).expect("JSON"))
+        };
+        found.into_iter().map(read).collect()
+    }
+
+    pub fn dead(&self, subscription: &str) -> Vec<DeadLetter> {
+        let letters = self.docs(&dead_namespace(subscription));
+        letters.into_iter().map(|(_, value)| serde_json::from_value(value).expect("a letter")).collect()
+    }
+
+    /// The rows of keys that wait.
+    pub fn rows(&self, subscription: &str) -> Vec<serde_json::Value> {
+        self.docs(&format!("$blocked/{subscription}")).into_iter().map(|(_, row)| row).collect()
+    }
+
+    pub fn checkpoint(&self, subscription: &str) -> Checkpoint {
+        self.store.checkpoint(subscription).now_or_never().expect("at once").expect("read")
+    }
+
+    pub fn scheduled(&self) -> usize {
+        let rows = self.store.due(&Tenants::All, tidings_durable::SCHEDULE, Timestamp::MAX, 1_000);
+        rows.now_or_never().expect("at once").expect("read").len()
+    }
+
+    pub fn operator(&self) -> Operator {
+        Operator {
+            store: self.store.clone(),
+            clock: Arc::new(self.clock.clone()),
+            config: Config { owner: "operator".into(), ..Self::config() },
+        }
+    }
+
+    pub fn ask(&self, subscription: &str, verb: Verb) -> Result<Carried, Error> {
+        let (operator, subscription) = (self.operator(), subscription.to_owned());
+        self.run(async move { operator.carry_out(&subscription, verb, secs(5)).await })
+    }
+
+    /// Has the verb carried out, by whoever can.
+    #[track_caller]
+    pub fn operate(&self, subscription: &str, verb: Verb) -> Answer {
+        match self.ask(subscription, verb).expect("carried out") {
+            Carried::Here(answer) | Carried::ByNode(answer) => answer,
+            Carried::Waiting => panic!("nobody answered"),
+        }
+    }
+
+    #[track_caller]
+    pub fn replay(&self, subscription: &str, positions: impl Into<Vec<Position>>) -> Answer {
+        self.operate(subscription, Verb::Replay { positions: positions.into() })
+    }
+
+    #[track_caller]
+    pub fn discard(&self, subscription: &str, positions: impl Into<Vec<Position>>) -> Answer {
+        self.operate(subscription, Verb::Discard { positions: positions.into() })
+    }
+}
+
+impl Running<'_> {
+    /// Everything of it ends at once, in the middle of whatever it did.
+    pub fn crash(self) {
+        let runtime = self.world.nodes.borrow_mut().remove(&self.number);
+        drop(runtime);
+    }
+
+    #[track_caller]
+    pub fn stop(self) -> Vec<Left> {
+        let node = self.node.clone();
+        let left = self.world.run(async move { node.stop(secs(10)).await });
+        self.world.nodes.borrow_mut().remove(&self.number);
+        left
+    }
+
+    pub fn statuses(&self) -> Vec<Status> {
+        self.node.status().now_or_never().expect("at once").expect("read")
+    }
+
+    /// Of its only, or first, subscription.
+    pub fn status(&self) -> Status {
+        self.statuses().swap_remove(0)
+    }
+
+    pub fn is_settled(&self) -> bool {
+        let head = self.world.head();
+        let settled = |one: &Status| one.lag == 0 && one.unsettled == 0 && one.waiting == 0;
+        self.statuses().iter().all(settled) && head == self.world.head()
+    }
+
+    #[track_caller]
+    pub fn settle(&self) {
+        for _ in 0..20_000 {
+            if self.world.work(&mut || self.is_settled()) {
+                return;
+            }
+            self.world.clock.advance(self.world.clock.next_wake().unwrap_or(ms(100)));
+        }
+        panic!("does not settle: {:#?}\nrows: {:#?}", self.statuses(), self.world.rows(&self.status().name));
+    }
+}
+
+/// One call of a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    pub key: String,
+    pub id: String,
+    pub attempt: u32,
+    pub at: Timestamp,
+}
+
+/// The calls of a handler, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(Arc<Mutex<Vec<Called>>>);
+
+impl Calls {
+    pub fn note(&self, event: &Envelope, cx: &Cx) {
+        self.0.lock().push(Called {
+            key: event.key().map_or_else(String::new, ToString::to_string),
+            id: event.id().to_string(),
+            attempt: cx.attempt(),
+            at: cx.now(),
+        });
+    }
+
+    pub fn all(&self) -> Vec<Called> {
+        self.0.lock().clone()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    pub fn ids(&self) -> Vec<String> {
+        self.0.lock().iter().map(|call| call.id.clone()).collect()
+    }
+
+    pub fn ids_of(&self, key: &str) -> Vec<String> {
+        self.0.lock().iter().filter(|call| call.key == key).map(|call| call.id.clone()).collect()
+    }
+
+    pub fn of(&self, id: &str) -> Vec<Called> {
+        self.0.lock().iter().filter(|call| call.id == id).cloned().collect()
+    }
+
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+}
+
+/// A durable subscription called `name` to everything.
+pub fn on<F, Fut>(name: &str, handler: F) -> Registration
+where
+    F: Fn(Envelope, Cx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Handled> + Send + 'static,
+{
+    on_topic(name, "**", handler)
+}
+
+/// A durable subscription called `name` to what matches `pattern`.
+pub fn on_topic<F, Fut>(name: &str, pattern: &str, handler: F) -> Registration
+where
+    F: Fn(Envelope, Cx) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Handled> + Send + 'static,
+{
+    handler.topic(pattern).durable(name)
+}
+
+/// An event `order.placed` of this key and id.
+pub fn order(key: &str, id: impl std::fmt::Display) -> EnvelopeBuilder {
+    Envelope::build("order.placed").source("/test").key(key).id(id.to_string())
+}
+
+/// So many attempts, with this wait in between, exactly.
+pub fn every(wait: Duration, attempts: u32) -> Policy {
+    Policy::new().retry(Retry::constant(wait).attempts(attempts).jitter(0.0))
+}
+
+/// One attempt.
+pub fn once() -> Policy {
+    Policy::new().retry(Retry::none())
+}
+
+/// A place for handlers to wait at until the test lets them go.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    open: Arc<tokio::sync::watch::Sender<bool>>,
+    waiting: Arc<AtomicU64>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { open: Arc::new(tokio::sync::watch::channel(false).0), waiting: Arc::default() }
+    }
+}
+
+impl Gate {
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    pub async fn pass(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut open = self.open.subscribe();
+        let _ = open.wait_for(|open| *open).await;
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+}
+
+/// Numbers from a seed (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.roll() % bound
+    }
+}
+
+/// The seeds to try: those given, or only `TIDINGS_SEED`.
+pub fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("TIDINGS_SEED") {
+        Ok(seed) => vec![seed.parse().expect("TIDINGS_SEED is a number")],
+        Err(_) => (1..=count).collect(),
+    }
+}
+
+/// Prints the seed when a test with it fails.
+pub struct Seed(pub u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("TIDINGS_SEED={} replays this", self.0);
+        }
+    }
+}
+
+/// What `clock` says, so that a test need not import the trait.
+pub fn now(world: &World) -> Timestamp {
+    world.clock.now()
+}

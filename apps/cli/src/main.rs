@@ -8,6 +8,7 @@
 //! signal.
 
 mod commands;
+mod demo;
 mod global;
 mod output;
 
@@ -54,6 +55,7 @@ enum Command {
     Backup(backup::Args),
     Lint(lint::Args),
     Info(info::Args),
+    Demo(demo::Args),
     Completions(completions::Args),
 }
 
@@ -74,19 +76,31 @@ impl Command {
             Self::Backup(args) => backup::run(args, global).await,
             Self::Lint(args) => lint::run(args, global).await,
             Self::Info(args) => info::run(args, global).await,
+            Self::Demo(args) => demo::run(args, global).await,
             Self::Completions(args) => completions::run::<Cli>(&args),
         }
     }
 
     /// A command that only talks to a store has one thread of its own, beside the engine's: nothing here computes.
     fn runtime(&self) -> tokio::runtime::Builder {
-        tokio::runtime::Builder::new_current_thread()
+        match self {
+            Self::Demo(_) => tokio::runtime::Builder::new_multi_thread(),
+            _ => tokio::runtime::Builder::new_current_thread(),
+        }
+    }
+
+    /// From where on what is logged is worth telling. The demo's bank is meant to be asked again.
+    fn level(&self) -> LevelFilter {
+        match self {
+            Self::Demo(_) => LevelFilter::ERROR,
+            _ => LevelFilter::WARN,
+        }
     }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.global.verbose);
+    log_to_stderr(cli.global.verbose, cli.command.level());
     let ended = match cli.command.runtime().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli.command.run(&cli.global)),
         Err(error) => Err(error.into()),
@@ -104,9 +118,9 @@ fn main() -> ExitCode {
 }
 
 /// What the platform logs goes to standard error; `RUST_LOG` says more exactly what.
-fn log_to_stderr(verbose: u8) {
+fn log_to_stderr(verbose: u8, level: LevelFilter) {
     let level = match verbose {
-        0 => LevelFilter::WARN,
+        0 => level,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,

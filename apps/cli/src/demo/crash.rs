@@ -12,10 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use tidings::{
-    Mode, Position, open_store,
-    store::AnyStore,
-};
+use tidings::{Mode, Position, open_store, store::AnyStore};
 
 use super::{
     customers::Customers,

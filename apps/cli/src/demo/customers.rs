@@ -77,7 +77,10 @@ impl Customers {
                 places.acquire().await?.forget();
                 let time = self.opened.after(Duration::from_millis(number));
                 let publish = app.publish(self.order(number)).id(format!("order-{number}"));
-                publish.envelope(|envelope| envelope.time(time)).await.with_context(|| format!("order {number}"))
+                publish
+                    .envelope(|envelope| envelope.time(time))
+                    .await
+                    .with_context(|| format!("order {number}"))
             })
             .buffer_unordered(IN_FLIGHT)
             .try_for_each(|_| async { Ok(()) })

@@ -6,7 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Result;
-use tidings::{AnyStore, Beat, Position, Read, Timestamp};
+use tidings::{
+    Position, Timestamp,
+    store::{AnyStore, Beat, Read},
+};
 use tokio::sync::watch;
 
 use super::figures::Durations;

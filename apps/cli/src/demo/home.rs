@@ -6,7 +6,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
-use tidings::{AnyStore, Clock, Commit, Envelope, Mode, Read, SystemClock, open_store};
+use tidings::{
+    Clock, Commit, Envelope, Mode, SystemClock, open_store,
+    store::{AnyStore, Read},
+};
 
 use super::{customers::Customers, events::ShopOpened};
 

@@ -26,6 +26,7 @@ pub struct Live {
     block: Option<Block>,
     samples: VecDeque<(Instant, Seen)>,
     line: Instant,
+    ended: bool,
 }
 
 struct Block {
@@ -39,11 +40,14 @@ impl Live {
     pub fn new(shop: &ShopOpened, home: &Home, kills: Option<u64>) -> Self {
         let orders = shop.orders;
         let killed = kills.map_or(String::new(), |kills| format!(", killed {kills} times on the way"));
-        remark(format_args!("{} orders through orders, inventory, payments and shipping{killed}", count(orders)));
+        remark(format_args!(
+            "{} orders through orders, inventory, payments and shipping{killed}",
+            count(orders)
+        ));
         let temporary = if home.is_temporary() { " (temporary)" } else { "" };
         remark(format_args!("store {}{temporary}, seed {}", home.url, shop.seed));
         let block = std::io::stderr().is_terminal().then(|| Block::new(orders));
-        Self { orders, block, samples: VecDeque::new(), line: Instant::now() }
+        Self { orders, block, samples: VecDeque::new(), line: Instant::now(), ended: false }
     }
 
     /// Shows how far it has come.
@@ -56,7 +60,8 @@ impl Live {
         self.samples.push_back((now, seen.clone()));
         let Some((at, before)) = self.samples.front() else { return };
         let past = now.duration_since(*at).as_secs_f64();
-        let rate = |now: u64, before: u64| if past > 0.0 { (now - before.min(now)) as f64 / past } else { 0.0 };
+        let rate =
+            |now: u64, before: u64| if past > 0.0 { (now - before.min(now)) as f64 / past } else { 0.0 };
         let (p50, p99) = (seen.latency.quantile(0.5), seen.latency.quantile(0.99));
         if let Some(block) = &self.block {
             let rows = [
@@ -77,8 +82,8 @@ impl Live {
                 span(p50),
                 span(p99)
             ));
-        } else if now.duration_since(self.line) >= LINE || (seen.ended == self.orders) {
-            self.line = now;
+        } else if !self.ended && (now.duration_since(self.line) >= LINE || seen.ended == self.orders) {
+            (self.line, self.ended) = (now, seen.ended == self.orders);
             remark(format_args!(
                 "{} placed, {} ended of {} orders; {} orders/s, {} events/s; p50 {}, p99 {}",
                 count(seen.placed),

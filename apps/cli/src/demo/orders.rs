@@ -32,11 +32,7 @@ pub fn orders() -> Module {
         .topic(StockRanShort::INFO.name)
         .topic(StockReleased::INFO.name)
         .durable("orders");
-    Module::new("orders")
-        .on(follow)
-        .publishes::<OrderCompleted>()
-        .publishes::<OrderCancelled>()
-        .view(ORDERS)
+    Module::new("orders").on(follow).publishes::<OrderCompleted>().publishes::<OrderCancelled>().view(ORDERS)
 }
 
 async fn follow(event: Envelope, cx: Cx) -> Handled {

@@ -149,7 +149,8 @@ impl Report {
             None => writeln!(out)?,
         }
         if let Some(kills) = &self.kills {
-            let at: Vec<String> = kills.iter().map(|at| format!("{}", at * 100 / self.events.max(1))).collect();
+            let at: Vec<String> =
+                kills.iter().map(|at| format!("{}", at * 100 / self.events.max(1))).collect();
             writeln!(out, "  killed {} times, after {} % of the events", kills.len(), at.join(", "))?;
         }
         writeln!(out)?;
@@ -203,7 +204,11 @@ fn checks(out: &mut impl Write, style: Style, process: u32, checks: &[Check]) ->
 fn verdict(out: &mut impl Write, style: Style, balanced: bool) -> Result<()> {
     writeln!(out)?;
     if balanced {
-        writeln!(out, "{} stock, money and orders agree exactly, nothing is pending", style.green("BALANCED"))?;
+        writeln!(
+            out,
+            "{} stock, money and orders agree exactly, nothing is pending",
+            style.green("BALANCED")
+        )?;
     } else {
         writeln!(out, "{} see the faults above", style.red("NOT BALANCED"))?;
     }
@@ -216,7 +221,10 @@ struct Style(bool);
 
 impl Style {
     fn of_stdout() -> Self {
-        Self(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        Self(
+            std::io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        )
     }
 
     fn paint(self, code: &str, text: &str) -> String {

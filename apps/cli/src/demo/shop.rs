@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use tidings::{AnyStore, App, Build, Status};
+use tidings::{App, Build, durable::Status, store::AnyStore};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
@@ -21,6 +21,9 @@ use super::{
 
 /// How many orders may be in the works at once. More of them would not make the shop faster, only each order slower.
 const PLACES: usize = 4_096;
+
+/// How often it is told how far the orders have come.
+const TELL: Duration = Duration::from_millis(50);
 
 /// How often somebody looks whether an order has been given up.
 const LOOK: Duration = Duration::from_millis(100);
@@ -98,13 +101,17 @@ async fn follow(
     watch: watch::Sender<Seen>,
 ) -> Result<Seen> {
     let mut beats = follower.beats();
+    let mut told = Instant::now();
     loop {
         beats.borrow_and_update();
         let ended = follower.catch_up().await?;
         places.add_permits(usize::try_from(ended)?);
-        watch.send_replace(follower.seen.clone());
         if follower.seen.ended >= orders {
             return Ok(follower.seen);
+        }
+        if told.elapsed() >= TELL {
+            watch.send_replace(follower.seen.clone());
+            told = Instant::now();
         }
         beats.changed().await?;
     }

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tidings::{AnyStore, DEAD_PREFIX, DocumentQuery, Position, Recorded};
+use tidings::{
+    Position,
+    durable::DEAD_PREFIX,
+    store::{AnyStore, DocumentQuery, Recorded},
+};
 
 use super::{Check, Progress, ledger::Ledger};
 use crate::{demo::figures::money as euros, output::number::count};
@@ -88,8 +92,7 @@ pub fn orders(ledger: &Ledger, views: &Views) -> Check {
     }
     let should = ledger.orders.iter().map(|(number, order)| {
         let line = &order.line;
-        let line =
-            json!({ "item": line.item, "quantity": line.quantity, "price_cents": line.price_cents });
+        let line = json!({ "item": line.item, "quantity": line.quantity, "price_cents": line.price_cents });
         let status = order.outcome().unwrap_or("open");
         (number.to_string(), json!({ "status": status, "customer": order.customer, "line": line }))
     });
@@ -131,9 +134,11 @@ pub fn stock(ledger: &Ledger, views: &Views) -> Check {
         (item.clone(), json!({ "received": received, "reserved": reserved, "released": released }))
     });
     faults.extend(views.differ("shelves", shelves.collect()));
-    let parcels = ledger.goods.iter().filter(|(_, goods)| goods.parcels > 0).map(|(item, goods)| {
-        (item.clone(), json!({ "parcels": goods.parcels, "units": goods.shipped }))
-    });
+    let parcels = ledger
+        .goods
+        .iter()
+        .filter(|(_, goods)| goods.parcels > 0)
+        .map(|(item, goods)| (item.clone(), json!({ "parcels": goods.parcels, "units": goods.shipped })));
     faults.extend(views.differ("parcels", parcels.collect()));
     let says =
         format!("{} received = {} shipped + {} on the shelves", count(received), count(shipped), count(left));
@@ -145,7 +150,8 @@ pub fn money(ledger: &Ledger, views: &Views) -> Check {
     let mut faults = Vec::new();
     let mut owed = 0;
     for (number, order) in &ledger.orders {
-        let price = if order.outcome() == Some("shipped") { order.line.price_cents * order.line.quantity } else { 0 };
+        let price =
+            if order.outcome() == Some("shipped") { order.line.price_cents * order.line.quantity } else { 0 };
         owed += price;
         if order.charged_cents != price {
             let paid = euros(order.charged_cents);
@@ -221,7 +227,8 @@ pub async fn pending(store: &AnyStore, unsettled: Unsettled<'_>) -> Result<Check
 /// When the store cannot be read.
 pub async fn dead(store: &AnyStore) -> Result<Check> {
     let stats = store.stats().await?;
-    let letters = stats.documents.iter().filter(|(name, letters)| name.starts_with(DEAD_PREFIX) && *letters > 0);
+    let letters =
+        stats.documents.iter().filter(|(name, letters)| name.starts_with(DEAD_PREFIX) && *letters > 0);
     let faults = letters.map(|(name, letters)| {
         format!("{} has {letters} dead letters", name.trim_start_matches(DEAD_PREFIX))
     });
@@ -240,5 +247,9 @@ pub async fn file(store: &AnyStore) -> Result<Check> {
         None => fault.problem.clone(),
     });
     let faults = faults.collect();
-    Ok(Check::new("store", format!("verified, {} records as they were written", count(verified.events)), faults))
+    Ok(Check::new(
+        "store",
+        format!("verified, {} records as they were written", count(verified.events)),
+        faults,
+    ))
 }

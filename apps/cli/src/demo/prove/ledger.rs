@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use tidings::{Position, Recorded, Timestamp};
+use tidings::{Position, Timestamp, store::Recorded};
 
 /// Everything an event of the shop may say.
 #[derive(Debug, Default, Deserialize)]

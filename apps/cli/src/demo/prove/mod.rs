@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use tidings::{AnyStore, Mode, Position, Read, Text, open_store};
+use tidings::{
+    Mode, Position, Text, open_store,
+    store::{AnyStore, Read},
+};
 
 use self::ledger::Ledger;
 use super::home::Home;

@@ -8,7 +8,7 @@ use super::{
     Fresh,
     blind::added,
     documents::value,
-    kit::{Failed, Outcome, all, append, commit, due, due_row, failed, ids, same, take},
+    kit::{Failed, Outcome, all, append, check_page, commit, due, due_row, failed, ids, same, take},
     show::recorded,
 };
 use crate::{AnyStore, Applied, Error, Lease, Read, Recorded};
@@ -64,6 +64,11 @@ async fn apply_all(
     .await
 }
 
+/// Where the event at a position is in a list of all; beyond it, if the position is nought.
+fn place(position: u64) -> usize {
+    position.checked_sub(1).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX)
+}
+
 /// What holds of every log: positions from 1 without gaps, versions of each stream likewise, no id twice.
 fn sound(log: &[Recorded]) -> Outcome {
     let mut versions = std::collections::HashMap::<&str, u64>::new();
@@ -104,11 +109,12 @@ async fn appenders(fresh: Fresh) -> Outcome {
         let answer = answer?;
         let own = format!("{writer}/{round}");
         same("the span of one commit", answer.last, answer.first + 2)?;
-        let from = usize::try_from(answer.first - 1).unwrap_or(usize::MAX);
-        let events = log.get(from..from + 3).ok_or_else(|| failed("an answer is outside of the log"))?;
-        same("what is at the answer's positions", ids(events), [format!("{own}a"), format!("{own}b"), own])?;
-        same("the version of its last", answer.version, events[2].version)?;
-        same("in order of its writer", events[2].version, round as u64 + 1)?;
+        let from = place(answer.first);
+        let events = log.iter().skip(from).take(3).cloned().collect::<Vec<_>>();
+        same("what is at the answer's positions", ids(&events), [format!("{own}a"), format!("{own}b"), own])?;
+        let version = events.last().map(|event| event.version);
+        same("the version of its last", Some(answer.version), version)?;
+        same("in order of its writer", version, Some(round as u64 + 1))?;
     }
     Ok(())
 }
@@ -207,7 +213,7 @@ async fn guilty(fresh: Fresh) -> Outcome {
     same("events", log.len(), innocent + 1)?;
     same("the document", value(store, "d").await?, Some(format!(r#"{{"n":{innocent}}}"#)))?;
     for answer in answers.into_iter().flatten() {
-        let event = usize::try_from(answer.first - 1).ok().and_then(|at| log.get(at));
+        let event = log.get(place(answer.first));
         let Some(event) = event else { return Err(failed("an answer is outside of the log")) };
         same("the version at an answer's position", event.version, answer.version)?;
     }
@@ -275,17 +281,18 @@ async fn follower(fresh: Fresh) -> Outcome {
             .await
         })
     };
-    let (mut from, mut seen) = (0, Vec::new());
-    while from < EVENTS {
+    let (mut read, mut seen) = (Read::after(0).limit(7), Vec::new());
+    while (seen.len() as u64) < EVENTS {
         let written = writing.is_finished();
-        let page = store.read(&Read::after(from).limit(7)).await?;
+        let page = store.read(&read).await?;
+        check_page(&read, &page)?;
+        read.from = page.next;
         for event in &page.events {
-            same("the next position", event.position, from + 1)?;
-            from = event.position;
+            same("the next position", event.position, seen.len() as u64 + 1)?;
             seen.push(recorded(event));
         }
-        if page.end && from < EVENTS {
-            ensure!(!written, "all is written, and the log ends at position {from}");
+        if page.end && (seen.len() as u64) < EVENTS {
+            ensure!(!written, "all is written, and the log ends at position {}", seen.len());
             tokio::task::yield_now().await;
         }
     }

@@ -30,9 +30,9 @@ table![
 async fn comes_back(store: &AnyStore, stream: &str, event: Envelope) -> Outcome {
     let wanted = show::envelope(&event);
     let applied = store.apply(Commit::append(Append::to(stream, vec![event.clone()]))).await?;
-    let page = store.read(&Read::after(applied.first - 1)).await?;
+    let page = store.read(&Read::after(applied.first.saturating_sub(1))).await?;
     let found = store.find(&nobody(), event.source(), event.id()).await?;
-    let last = all(store, Read::stream(stream).from(applied.version - 1)).await?;
+    let last = all(store, Read::stream(stream).from(applied.version.saturating_sub(1))).await?;
     for (way, back) in
         [("the log", page.events.first()), ("the id", found.as_ref()), ("the stream", last.first())]
     {

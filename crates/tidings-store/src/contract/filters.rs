@@ -18,7 +18,6 @@ table![
     "filter: recorded at or after, and before" => recorded,
     "filter: happened at or after, and before; without a time, when recorded" => happened,
     "filter: everything given must hold" => together,
-    "filter: none wants everything" => nothing_given,
 ];
 
 /// Eight events, recorded at seconds 10, 20, …, 80.
@@ -206,9 +205,4 @@ async fn together(fresh: Fresh) -> Outcome {
         ask(&fresh.store, filter, wanted).await?;
     }
     Ok(())
-}
-
-async fn nothing_given(fresh: Fresh) -> Outcome {
-    fill(&fresh).await?;
-    ask(&fresh.store, Filter::default(), &["1", "2", "3", "4", "5", "6", "7", "8"]).await
 }

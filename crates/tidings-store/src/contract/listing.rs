@@ -104,7 +104,7 @@ async fn paged(fresh: Fresh) -> Outcome {
     fill(store, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     for limit in [1, 2, 10, 25, 26] {
         let (mut seen, mut after) = (Vec::new(), None);
-        loop {
+        for _ in 0..=ids.len() {
             let page = list(store, DocumentQuery { after: after.clone(), limit, ..view() }).await?;
             ensure!(page.len() <= limit, "{} documents in a page of {limit}", page.len());
             let Some(last) = page.last() else { break };

@@ -8,6 +8,8 @@ use tidings_store::Error;
 pub(crate) enum Fault {
     /// An answer to whoever asked; nothing is wrong with the store.
     Answer(Error),
+    /// The same, but something had been written before: the whole transaction has to be taken back.
+    Torn(Error),
     /// SQLite could not do it.
     Sql(rusqlite::Error),
 }
@@ -27,8 +29,18 @@ impl From<Error> for Fault {
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Answer(error) => error,
+            Fault::Answer(error) | Fault::Torn(error) => error,
             Fault::Sql(error) => explain(&error),
+        }
+    }
+}
+
+impl Fault {
+    /// The fault of somebody who has begun to write.
+    pub(crate) fn torn(self) -> Self {
+        match self {
+            Self::Answer(error) => Self::Torn(error),
+            other => other,
         }
     }
 }

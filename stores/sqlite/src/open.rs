@@ -111,6 +111,8 @@ pub(crate) fn writer(path: &Path, options: &Options) -> Result<Connection, Error
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "cache_size", -(options.cache_bytes as i64 / 1_024))?;
         conn.pragma_update(None, "wal_autocheckpoint", (options.checkpoint_bytes as i64 / PAGE_SIZE).max(1))?;
+        // One very large commit must not leave a large log behind for ever.
+        conn.pragma_update(None, "journal_size_limit", options.checkpoint_bytes as i64 * 4)?;
         Ok(conn)
     };
     patiently(options.lock_wait, open).map_err(Error::from)

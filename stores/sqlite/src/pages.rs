@@ -18,7 +18,13 @@ use crate::{
 
 /// The most rows looked at for one page: a filter that matches little answers with a page that is not full, so that
 /// nobody reads for long without a pause.
-pub(crate) const ROWS_MAX: usize = 16_384;
+const ROWS_MAX: usize = 16_384;
+
+/// The same for a small page, which is read on a thread that has other things to do.
+const ROWS_SMALL_MAX: usize = 2_048;
+
+/// Up to this many events a page is small.
+pub(crate) const SMALL_PAGE: usize = 256;
 
 /// Candidates looked at to tell whether an index is worth following.
 const PROBES: usize = 256;
@@ -30,6 +36,7 @@ const DENSE: i64 = 4;
 pub(crate) struct Filling<'q> {
     read: &'q Read,
     limit: usize,
+    rows_max: usize,
     bytes: usize,
     looked: usize,
     page: Page,
@@ -38,7 +45,9 @@ pub(crate) struct Filling<'q> {
 impl<'q> Filling<'q> {
     pub(crate) fn of(read: &'q Read) -> Self {
         let page = Page { events: Vec::new(), next: read.from, end: true };
-        Self { read, limit: read.limit.clamp(1, PAGE_EVENTS_MAX), bytes: 0, looked: 0, page }
+        let limit = read.limit.clamp(1, PAGE_EVENTS_MAX);
+        let rows_max = if limit <= SMALL_PAGE { ROWS_SMALL_MAX } else { ROWS_MAX };
+        Self { read, limit, rows_max, bytes: 0, looked: 0, page }
     }
 
     /// Goes on with a page begun elsewhere.
@@ -54,7 +63,8 @@ impl<'q> Filling<'q> {
 
     /// Whether another event can be looked at; when not, the page ends here although there is more.
     pub(crate) fn has_room(&mut self) -> bool {
-        let room = self.page.events.len() < self.limit && self.bytes < PAGE_BYTES && self.looked < ROWS_MAX;
+        let room =
+            self.page.events.len() < self.limit && self.bytes < PAGE_BYTES && self.looked < self.rows_max;
         self.page.end &= room;
         room
     }
@@ -257,7 +267,7 @@ fn follow(
     // The probes have moved the cursors on.
     candidates.rewind();
     let mut at = span.first();
-    let mut budget = ROWS_MAX;
+    let mut budget = filling.rows_max;
     loop {
         match candidates.seek(conn, at, span.direction, &mut budget)? {
             Found::Paused(position) => {

@@ -49,6 +49,9 @@ pub(crate) struct Queue {
     crowded: AtomicBool,
     /// How long the last works took, smoothed.
     micros: AtomicU64,
+    closed: AtomicBool,
+    /// Whether looking for other processes' commits failed the last time: said once, not 20 times a second.
+    blind: AtomicBool,
 }
 
 impl std::fmt::Debug for Queue {
@@ -66,6 +69,8 @@ impl Queue {
             group: group.max(1),
             crowded: AtomicBool::new(false),
             micros: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            blind: AtomicBool::new(false),
         })
     }
 
@@ -147,12 +152,13 @@ impl Queue {
 
     /// No more work is taken; what waits is still done.
     pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         self.waiting.lock().closed = true;
         self.wake.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.waiting.lock().closed
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// Looks at the writer between two groups.
@@ -209,10 +215,13 @@ impl Queue {
 
     fn look_around(&self) {
         // Whoever has the writer looks for itself.
-        if let Some(mut writer) = self.writer.try_lock()
-            && let Err(error) = writer.watch()
-        {
-            tracing::warn!(%error, "cannot look for other processes' commits");
+        let Some(mut writer) = self.writer.try_lock() else { return };
+        match writer.watch() {
+            Ok(()) => self.blind.store(false, Ordering::Relaxed),
+            Err(error) if !self.blind.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%error, "cannot look for other processes' commits");
+            }
+            Err(_) => {}
         }
     }
 }

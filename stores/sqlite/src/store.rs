@@ -61,9 +61,6 @@ struct Inner {
     readers: Readers,
 }
 
-/// Pages up to this many events are read where the caller is; what reads more goes to a thread that may block.
-const IN_PLACE_EVENTS_MAX: usize = 256;
-
 impl SqliteStore {
     /// Opens the store at `path`, or makes it.
     ///
@@ -215,7 +212,8 @@ impl Store for SqliteStore {
         if self.inner.take_from_ring(&mut filling, read)? {
             return Ok(filling.finish());
         }
-        if read.limit <= IN_PLACE_EVENTS_MAX {
+        // A small page is read where the caller is; what reads more goes to a thread that may block.
+        if read.limit <= pages::SMALL_PAGE {
             self.inner.take_from_file(&mut filling)?;
             return Ok(filling.finish());
         }

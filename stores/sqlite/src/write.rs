@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection};
 use tidings_core::{Append, Commit, Tenant, Text, Timestamp};
 use tidings_store::{Applied, Error, Recorded};
@@ -117,6 +118,14 @@ impl<'c> Inserts<'c> {
     }
 }
 
+/// The values of the documents a commit writes: made before anything is changed, because they may be refused.
+pub(crate) fn values(conn: &Connection, commit: &Commit) -> Step<Vec<Option<Bytes>>> {
+    for event in commit.appends.iter().flat_map(|append| &append.events) {
+        event.payload().map_err(|error| Error::Refused(error.to_string()))?;
+    }
+    commit.documents.iter().map(|write| documents::value(conn, &commit.tenant.0, write)).collect()
+}
+
 /// Writes a commit whose checks have passed.
 pub(crate) fn write(
     conn: &Connection,
@@ -124,17 +133,10 @@ pub(crate) fn write(
     log: &mut Log,
     commit: &Commit,
     identities: &[Identity],
+    values: &[Option<Bytes>],
     now: Timestamp,
 ) -> Step<Applied> {
     let tenant = &commit.tenant.0;
-    // Values that may be refused are made before anything is changed.
-    let mut values = Vec::with_capacity(commit.documents.len());
-    for write in &commit.documents {
-        values.push(documents::value(conn, tenant, write)?);
-    }
-    for event in commit.appends.iter().flat_map(|append| &append.events) {
-        event.payload().map_err(|error| Error::Refused(error.to_string()))?;
-    }
     let mut applied = Applied::default();
     if !identities.is_empty() {
         log.recorded = log.recorded.max(now.as_micros());
@@ -153,7 +155,7 @@ pub(crate) fn write(
         log.revision += 1;
         applied.revision = log.revision as u64;
     }
-    for (write, value) in commit.documents.iter().zip(&values) {
+    for (write, value) in commit.documents.iter().zip(values) {
         documents::write(conn, tenant, write, value.as_ref(), log.revision)?;
     }
     for moved in &commit.checkpoints {

@@ -346,6 +346,8 @@ impl On<'_> {
         if let Some(answer) = check::check(self.conn, self.caches, self.log, commit, &identities)? {
             return Ok(answer);
         }
-        write::write(self.conn, self.caches, self.log, commit, &identities, self.options.clock.now())
+        let values = write::values(self.conn, commit)?;
+        let now = self.options.clock.now();
+        write::write(self.conn, self.caches, self.log, commit, &identities, &values, now).map_err(Fault::torn)
     }
 }

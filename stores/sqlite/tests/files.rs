@@ -5,7 +5,9 @@ mod support;
 use std::{path::Path, sync::Arc};
 
 use support::{assert_sound, folder, open, placed, runtime, whole_log};
-use tidings_core::{Append, Commit, ManualClock, Tenant, Timestamp};
+use tidings_core::{
+    Append, Commit, DocumentChange, DocumentKey, DocumentWrite, ManualClock, Tenant, Timestamp,
+};
 use tidings_sqlite::{FORMAT, Options, SqliteStore};
 use tidings_store::{Error, ErrorKind, Filter, Read, Store as _};
 
@@ -154,6 +156,67 @@ fn verify_finds_documents_their_index_does_not_know() {
         "DELETE FROM document_fields; INSERT INTO documents VALUES ('', 'view', 'id', 9, NULL, '{}')",
     );
     assert_eq!(faults(&path).len(), 1, "newer than the store");
+}
+
+#[test]
+fn a_commit_that_meets_damage_half_way_leaves_nothing_behind() {
+    let (_kept, path) = folder();
+    filled(&path, 1);
+    alter(&path, "INSERT INTO documents VALUES ('', 'view', 'id', 0, x'ff', '{}')");
+    let store = open(&path);
+    let write = |namespace: &str| DocumentWrite {
+        key: DocumentKey::new(namespace, "id"),
+        change: DocumentChange::Put(b"{}".as_slice().into()),
+        indexed: [].into(),
+        expected: None,
+    };
+    runtime().block_on(async {
+        let commit = Commit { documents: vec![write("fine"), write("view")], ..placed("x", "k") };
+        let error =
+            store.apply(commit).await.expect_err("the index entries of the old document cannot be read");
+        assert!(matches!(error, Error::Damaged(_)), "{error:?}");
+        assert_eq!(whole_log(&store).await.len(), 1);
+        let fine = DocumentKey::new("fine", "id");
+        assert_eq!(store.document(&Tenant::default(), &fine).await.expect("reads"), None);
+        let applied = store.apply(placed("y", "k")).await.expect("goes on");
+        assert_eq!((applied.first, applied.version), (2, 1));
+    });
+}
+
+#[test]
+fn of_commits_made_durable_together_only_the_guilty_one_fails() {
+    let (_kept, path) = folder();
+    filled(&path, 1);
+    alter(&path, "INSERT INTO documents VALUES ('', 'view', 'id', 0, x'ff', '{}')");
+    let store = Arc::new(open(&path));
+    // On one thread all are waiting before the first is written.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..20_u64)
+            .map(|number| {
+                let store = store.clone();
+                let mut commit = placed(&format!("n{number}"), "k");
+                if number == 7 {
+                    commit.documents.push(DocumentWrite {
+                        key: DocumentKey::new("view", "id"),
+                        change: DocumentChange::Delete,
+                        indexed: [].into(),
+                        expected: None,
+                    });
+                }
+                tokio::spawn(async move { store.apply(commit).await })
+            })
+            .collect();
+        for (number, task) in tasks.into_iter().enumerate() {
+            match task.await.expect("does not panic") {
+                Ok(_) => assert_ne!(number, 7),
+                Err(error) => {
+                    assert!(matches!(error, Error::Damaged(_)) && number == 7, "{number}: {error:?}")
+                }
+            }
+        }
+        assert_eq!(whole_log(&store).await.len(), 20);
+    });
 }
 
 #[test]

@@ -332,7 +332,7 @@ impl Book {
 
     /// How far the watermark would move by committing now.
     pub(crate) fn advance(&self) -> u64 {
-        self.window.checkpoint().0.saturating_sub(self.committed_watermark)
+        self.window.watermark().saturating_sub(self.committed_watermark)
     }
 
     /// The commit on its way is in the store.

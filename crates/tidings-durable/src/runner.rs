@@ -26,6 +26,10 @@ use crate::{
 /// How many events are read at once.
 const PAGE: usize = 1_000;
 
+/// How many deliveries may wait for the handler: more would only take memory, and make lanes drift apart, so that each
+/// checkpoint lists more positions above its watermark.
+const READ_AHEAD: usize = 4 * PAGE;
+
 /// A checkpoint over events that do not concern the subscription is moved after this many.
 const ADVANCE: u64 = 1_000;
 
@@ -230,8 +234,9 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
         }
         commits.borrow_and_update();
         let (from, room) = {
-            let book = shared.book.lock();
-            (book.window.read_to(), shared.config.window.saturating_sub(book.window.len()))
+            let window = &shared.book.lock().window;
+            let ahead = READ_AHEAD.saturating_sub(window.unsettled());
+            (window.read_to(), shared.config.window.saturating_sub(window.len()).min(ahead))
         };
         if room == 0 {
             tokio::select! {

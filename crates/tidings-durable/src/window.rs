@@ -10,6 +10,8 @@ use tidings_store::Checkpoint;
 pub(crate) struct Window {
     /// Positions read that match the subscription, ascending, with whether they are settled.
     entries: VecDeque<(Position, bool)>,
+    /// How many of them are not settled.
+    unsettled: usize,
     /// Everything up to here has been read.
     read_to: Position,
     /// Settled in an earlier run, above the watermark, ascending, not read again yet.
@@ -20,6 +22,7 @@ impl Window {
     pub(crate) fn restore(checkpoint: &Checkpoint) -> Self {
         Self {
             entries: VecDeque::new(),
+            unsettled: 0,
             read_to: checkpoint.watermark,
             carried: checkpoint.settled.iter().copied().collect(),
         }
@@ -35,7 +38,7 @@ impl Window {
     }
 
     pub(crate) fn unsettled(&self) -> usize {
-        self.entries.iter().filter(|(_, settled)| !settled).count()
+        self.unsettled
     }
 
     /// A matching position has been read. Answers whether it has to be delivered; if not, an earlier run settled it.
@@ -48,6 +51,7 @@ impl Window {
             self.carried.pop_front();
         }
         self.entries.push_back((position, settled));
+        self.unsettled += usize::from(!settled);
         self.read_to = position;
         !settled
     }
@@ -77,8 +81,15 @@ impl Window {
 
     fn mark(&mut self, position: Position, settled: bool) {
         if let Ok(at) = self.entries.binary_search_by_key(&position, |(position, _)| *position) {
-            self.entries[at].1 = settled;
+            let before = std::mem::replace(&mut self.entries[at].1, settled);
+            self.unsettled = self.unsettled + usize::from(before) - usize::from(settled);
         }
+    }
+
+    /// Everything up to here is settled.
+    pub(crate) fn watermark(&self) -> Position {
+        let first = self.entries.iter().find(|(_, settled)| !settled);
+        first.map_or(self.read_to, |(position, _)| position - 1)
     }
 
     /// The watermark and the settled positions above it.
@@ -114,6 +125,7 @@ mod tests {
         window.settle(3);
         window.settle(5);
         assert_eq!(window.checkpoint(), (1, vec![3, 5]));
+        assert_eq!((window.watermark(), window.unsettled()), (1, 1));
         window.settle(2);
         assert_eq!(window.checkpoint(), (9, vec![]));
         window.unsettle(3);

@@ -331,16 +331,27 @@ impl Store for MemoryStore {
     async fn read(&self, read: &Read) -> Result<Page, Error> {
         let state = self.open()?;
         let limit = read.limit.clamp(1, PAGE_EVENTS_MAX);
+        // Positions and versions count from 1 without gaps, so what lies beyond `from` is a slice.
+        let beyond = |count: usize| {
+            let from = usize::try_from(read.from).unwrap_or(usize::MAX);
+            match read.direction {
+                Direction::Forward => from.min(count)..count,
+                Direction::Backward => 0..from.saturating_sub(1).min(count),
+            }
+        };
         // Each candidate with the number that `from` compares with: its version in a stream, else its position.
-        let numbered: Box<dyn DoubleEndedIterator<Item = (u64, &(Tenant, Recorded))>> = match &read.stream {
-            None => Box::new(state.log.iter().map(|entry| (entry.1.position, entry))),
+        let candidates: Box<dyn DoubleEndedIterator<Item = (u64, &(Tenant, Recorded))>> = match &read.stream {
+            None => {
+                Box::new(state.log[beyond(state.log.len())].iter().map(|entry| (entry.1.position, entry)))
+            }
             Some(stream) => {
                 let Tenants::One(tenant) = &read.tenants else {
                     return Err(Error::Refused("a stream is read for one tenant".into()));
                 };
                 let positions = state.streams.get(&(tenant.clone(), stream.clone()));
+                let positions = positions.map_or(&[][..], |positions| &positions[beyond(positions.len())]);
                 let log = &state.log;
-                Box::new(positions.into_iter().flatten().map(move |position| {
+                Box::new(positions.iter().map(move |position| {
                     let entry = &log[*position as usize - 1];
                     (entry.1.version, entry)
                 }))
@@ -360,17 +371,10 @@ impl Store for MemoryStore {
             }
             true
         };
-        match read.direction {
-            Direction::Forward => {
-                let _ = numbered
-                    .filter(|(number, _)| *number > read.from)
-                    .all(|(number, entry)| take(number, entry));
-            }
-            Direction::Backward => {
-                let newest = numbered.rev().filter(|(number, _)| *number < read.from);
-                let _ = { newest }.all(|(number, entry)| take(number, entry));
-            }
-        }
+        let _ = match read.direction {
+            Direction::Forward => { candidates }.all(|(number, entry)| take(number, entry)),
+            Direction::Backward => candidates.rev().all(|(number, entry)| take(number, entry)),
+        };
         Ok(page)
     }
 

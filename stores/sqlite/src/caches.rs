@@ -1,6 +1,6 @@
 //! Interned texts, remembered: names and tenants all of them, streams and sources as many as are in use.
 
-use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc};
+use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
 use rusqlite::{Connection, OptionalExtension as _};
 use tidings_core::Text;
@@ -15,22 +15,41 @@ pub(crate) struct Generations<K, V> {
     half: usize,
 }
 
-impl<K: Hash + Eq + Clone, V: Clone> Generations<K, V> {
+impl<K: Hash + Eq, V> Generations<K, V> {
     pub(crate) fn holding(most: usize) -> Self {
         Self { young: HashMap::default(), old: HashMap::default(), half: (most / 2).max(1) }
+    }
+
+    /// Whether it has the key, which then is among the young.
+    pub(crate) fn holds<Q>(&mut self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.young.contains_key(key) {
+            return true;
+        }
+        let Some((key, value)) = self.old.remove_entry(key) else { return false };
+        self.put(key, value);
+        true
+    }
+
+    /// What [`holds`](Self::holds) has just found.
+    pub(crate) fn young<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.young.get(key)
     }
 
     pub(crate) fn get<Q>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
+        V: Clone,
     {
-        if let Some(value) = self.young.get(key) {
-            return Some(value.clone());
-        }
-        let (key, value) = self.old.remove_entry(key)?;
-        self.put(key, value.clone());
-        Some(value)
+        if self.holds(key) { self.young(key).cloned() } else { None }
     }
 
     pub(crate) fn put(&mut self, key: K, value: V) {
@@ -68,11 +87,10 @@ pub(crate) struct Caches {
     tenant_ids: HashMap<Text, i64, QuickBuilder>,
     names: Vec<Name>,
     name_ids: HashMap<(i64, Text), i64, QuickBuilder>,
-    streams: Generations<i64, Arc<Stream>>,
+    streams: Generations<i64, Stream>,
     sources: Generations<i64, Text>,
-    /// The source and stream asked for last, because what follows each other in a log is often alike.
+    /// The source asked for last, because most of a log comes from few.
     last_source: Option<(i64, Text)>,
-    last_stream: Option<(i64, Arc<Stream>)>,
     source_ids: Generations<Text, i64>,
 }
 
@@ -86,7 +104,6 @@ impl Default for Caches {
             streams: Generations::holding(REMEMBERED),
             sources: Generations::holding(REMEMBERED),
             last_source: None,
-            last_stream: None,
             source_ids: Generations::holding(REMEMBERED),
         }
     }
@@ -228,24 +245,15 @@ impl Caches {
         Ok(id)
     }
 
-    pub(crate) fn stream(&mut self, conn: &Connection, id: i64) -> Step<Option<Arc<Stream>>> {
-        if let Some((_, last)) = self.last_stream.as_ref().filter(|(last, _)| *last == id) {
-            return Ok(Some(last.clone()));
+    pub(crate) fn stream(&mut self, conn: &Connection, id: i64) -> Step<Option<&Stream>> {
+        if !self.streams.holds(&id) {
+            let mut statement = conn.prepare_cached(sql::STREAM_BY_ID)?;
+            let row = statement.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Text>(1)?)));
+            let Some((tenant, name)) = row.optional()? else { return Ok(None) };
+            let key = name.split_once('-').map(|(_, key)| Text::from(key));
+            self.streams.put(id, Stream { tenant, name, key });
         }
-        let stream = match self.streams.get(&id) {
-            Some(stream) => stream,
-            None => {
-                let mut statement = conn.prepare_cached(sql::STREAM_BY_ID)?;
-                let row = statement.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Text>(1)?)));
-                let Some((tenant, name)) = row.optional()? else { return Ok(None) };
-                let key = name.split_once('-').map(|(_, key)| Text::from(key));
-                let stream = Arc::new(Stream { tenant, name, key });
-                self.streams.put(id, stream.clone());
-                stream
-            }
-        };
-        self.last_stream = Some((id, stream.clone()));
-        Ok(Some(stream))
+        Ok(self.streams.young(&id))
     }
 }
 

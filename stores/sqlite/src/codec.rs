@@ -194,20 +194,19 @@ pub(crate) struct Around<'a> {
     pub(crate) time: Option<i64>,
 }
 
-/// The envelope, and its source's id, which is turned into a text by `source`.
-pub(crate) fn decode<E>(
-    header: &[u8],
-    payload: &[u8],
-    around: &Around<'_>,
-    source: impl FnOnce(i64) -> Result<Option<Text>, E>,
-) -> Result<Option<Envelope>, E> {
-    let mut bytes = Bytes(header.get(CHECKSUM..).unwrap_or_default());
-    let Some((flags, source_id)) = (|| Some((bytes.number()?, i64::try_from(bytes.number()?).ok()?)))()
-    else {
-        return Ok(None);
-    };
-    let Some(source) = source(source_id)? else { return Ok(None) };
-    Ok(decode_fields(bytes, flags, source, payload, around))
+/// The id of the source a header names.
+pub(crate) fn source_id(header: &[u8]) -> Option<i64> {
+    let mut bytes = Bytes(header.get(CHECKSUM..)?);
+    bytes.number()?;
+    i64::try_from(bytes.number()?).ok()
+}
+
+/// The envelope of a header, a payload and what is around them.
+pub(crate) fn decode(header: &[u8], payload: &[u8], around: &Around<'_>, source: Text) -> Option<Envelope> {
+    let mut bytes = Bytes(header.get(CHECKSUM..)?);
+    let flags = bytes.number()?;
+    bytes.number()?;
+    decode_fields(bytes, flags, source, payload, around)
 }
 
 fn decode_fields(
@@ -386,67 +385,82 @@ pub(crate) fn checksum(content: u64, position: i64, version: i64, recorded: i64)
     (xxh3_64_with_seed(&place, content) as u32).to_le_bytes()
 }
 
-fn nibble(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+/// What each byte is as a lower-case hexadecimal digit; `NO_DIGIT` for what is none.
+const DIGIT: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[DIGITS[digit] as usize] = digit as u8;
+        digit += 1;
     }
-}
+    table
+};
+const NO_DIGIT: u8 = 0xff;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Lower-case hexadecimal digits with dashes before the given places, as bytes.
-fn hex_bytes<const N: usize>(text: &str, dashes: &[usize]) -> Option<[u8; N]> {
-    let text = text.as_bytes();
-    if text.len() != 2 * N + dashes.len() {
-        return None;
-    }
-    let mut out = [0; N];
-    let mut at = 0;
-    for (place, byte) in out.iter_mut().enumerate() {
-        if dashes.contains(&place) {
-            if text[at] != b'-' {
-                return None;
-            }
-            at += 1;
+/// Where the two digits of each byte stand in a text with dashes before the given bytes.
+const fn places<const N: usize>(dashes: &[usize]) -> [usize; N] {
+    let mut places = [0; N];
+    let (mut place, mut passed) = (0, 0);
+    while place < N {
+        if passed < dashes.len() && dashes[passed] == place {
+            passed += 1;
         }
-        *byte = (nibble(text[at])? << 4) | nibble(text[at + 1])?;
-        at += 2;
+        places[place] = 2 * place + passed;
+        place += 1;
     }
-    Some(out)
+    places
 }
 
-fn hex_text<const N: usize>(bytes: &[u8; N], dashes: &[usize]) -> Text {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut out = [b'-'; 64];
-    let mut at = 0;
-    for (place, byte) in bytes.iter().enumerate() {
-        at += usize::from(dashes.contains(&place));
-        out[at] = DIGITS[usize::from(byte >> 4)];
-        out[at + 1] = DIGITS[usize::from(byte & 15)];
-        at += 2;
+/// Lower-case hexadecimal digits with dashes between `places`, `L` bytes long, as bytes.
+fn hex_bytes<const N: usize, const L: usize>(text: &str, places: &[usize; N]) -> Option<[u8; N]> {
+    let text: &[u8; L] = text.as_bytes().try_into().ok()?;
+    let mut out = [0; N];
+    let (mut seen, mut dashes) = (0, 0);
+    for (byte, at) in out.iter_mut().zip(places) {
+        if *at > seen {
+            dashes += usize::from(text[seen] == b'-');
+        }
+        let (high, low) = (DIGIT[usize::from(text[*at])], DIGIT[usize::from(text[*at + 1])]);
+        if high == NO_DIGIT || low == NO_DIGIT {
+            return None;
+        }
+        *byte = (high << 4) | low;
+        seen = *at + 2;
     }
-    std::str::from_utf8(&out[..at]).map_or_else(|_| Text::from(""), Text::from)
+    (dashes == L - 2 * N).then_some(out)
 }
 
-const UUID_DASHES: [usize; 4] = [4, 6, 8, 10];
-const PARENT_DASHES: [usize; 3] = [1, 17, 25];
+fn hex_text<const N: usize, const L: usize>(bytes: &[u8; N], places: &[usize; N]) -> Text {
+    let mut out = [b'-'; L];
+    for (byte, at) in bytes.iter().zip(places) {
+        out[*at] = DIGITS[usize::from(byte >> 4)];
+        out[*at + 1] = DIGITS[usize::from(byte & 15)];
+    }
+    std::str::from_utf8(&out).map_or_else(|_| Text::default(), Text::from)
+}
+
+const UUID_PLACES: [usize; 16] = places(&[4, 6, 8, 10]);
+const UUID_LENGTH: usize = 36;
+const PARENT_PLACES: [usize; 26] = places(&[1, 17, 25]);
+const PARENT_LENGTH: usize = 55;
 
 /// The bytes of a UUID in canonical lower-case text.
 pub(crate) fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    hex_bytes(text, &UUID_DASHES)
+    hex_bytes::<16, UUID_LENGTH>(text, &UUID_PLACES)
 }
 
 fn uuid_text(bytes: &[u8; 16]) -> Text {
-    hex_text(bytes, &UUID_DASHES)
+    hex_text::<16, UUID_LENGTH>(bytes, &UUID_PLACES)
 }
 
 /// The bytes of a W3C `traceparent` in its usual form: version, trace id, parent id, flags.
 fn parent_bytes(text: &str) -> Option<[u8; 26]> {
-    hex_bytes(text, &PARENT_DASHES)
+    hex_bytes::<26, PARENT_LENGTH>(text, &PARENT_PLACES)
 }
 
 fn parent_text(bytes: &[u8; 26]) -> Text {
-    hex_text(bytes, &PARENT_DASHES)
+    hex_text::<26, PARENT_LENGTH>(bytes, &PARENT_PLACES)
 }
 
 #[cfg(test)]

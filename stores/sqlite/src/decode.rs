@@ -59,15 +59,21 @@ impl<'r> Raw<'r> {
 
     /// The event, with the id of its tenant.
     pub(crate) fn decode(&self, conn: &Connection, caches: &mut Caches) -> Step<(i64, Recorded)> {
-        let Some(stream) = caches.stream(conn, self.stream_id)? else {
-            return Err(self.damaged("its stream is not known").into());
-        };
         let Some(name) = caches.name(conn, self.name_id)? else {
             return Err(self.damaged("its name is not known").into());
         };
+        let source = match codec::source_id(self.header) {
+            None => return Err(self.damaged("its header cannot be read").into()),
+            Some(id) => caches.source(conn, id)?,
+        };
+        let Some(source) = source else {
+            return Err(self.damaged("its source is not known").into());
+        };
+        let Some(stream) = caches.stream(conn, self.stream_id)? else {
+            return Err(self.damaged("its stream is not known").into());
+        };
         let around = Around { name: &name, stream: &stream.name, key: stream.key.as_ref(), time: self.at() };
-        let envelope = codec::decode(self.header, self.payload, &around, |id| caches.source(conn, id))?;
-        let Some(envelope) = envelope else {
+        let Some(envelope) = codec::decode(self.header, self.payload, &around, source) else {
             return Err(self.damaged("its header cannot be read").into());
         };
         let recorded = Recorded {

@@ -11,8 +11,9 @@ fn there_and_back(event: &Envelope, stream: &str) -> (Envelope, Vec<u8>) {
     let around = Around { name: &name, stream: &stream, key: key.as_ref(), time };
     let source = event.source().clone();
     let payload = event.payload().expect("a payload");
-    let decoded = decode::<()>(&header, payload, &around, |id| Ok((id == 9).then_some(source)));
-    (decoded.expect("a source").expect("a header"), header)
+    assert_eq!(source_id(&header), Some(9));
+    let decoded = decode(&header, payload, &around, source);
+    (decoded.expect("a header"), header)
 }
 
 fn assert_same(event: &Envelope, back: &Envelope) {
@@ -86,8 +87,8 @@ fn a_header_cut_anywhere_is_refused() {
         let (name, stream) = (event.name().clone(), Text::from("order-4711"));
         let around = Around { name: &name, stream: &stream, key: None, time: event.time().map(|_| 0) };
         for end in 0..header.len() {
-            let cut = decode::<()>(&header[..end], b"", &around, |_| Ok(Some("/s".into())));
-            assert!(cut.expect("a source").is_none(), "{event:?} cut at {end}");
+            let cut = decode(&header[..end], b"", &around, "/s".into());
+            assert!(cut.is_none(), "{event:?} cut at {end}");
         }
     }
 }
@@ -112,5 +113,22 @@ fn the_checksum_covers_content_and_place() {
         checksum(whole + 1, 1, 1, 1),
     ] {
         assert_ne!(sum, other);
+    }
+}
+
+#[test]
+fn only_canonical_texts_are_kept_as_bytes() {
+    assert_eq!(uuid_bytes(UUID).map(|bytes| uuid_text(&bytes)).as_deref(), Some(UUID));
+    for other in [
+        "01890A5D-ac96-774b-bcce-b302099a8057",
+        "01890a5dxac96-774b-bcce-b302099a8057",
+        "01890a5d-ac96-774b-bccexb302099a8057",
+        "01890a5d-ac96-774b-bcce-b302099a805",
+        "01890a5d-ac96-774b-bcce-b302099a80577",
+        "01890a5d-ac96-774b-bcce-b302099a805g",
+        "01890a5dac96774bbcceb302099a8057----",
+        "\u{e9}1890a5d-ac96-774b-bcce-b302099a805",
+    ] {
+        assert_eq!(uuid_bytes(other), None, "{other}");
     }
 }

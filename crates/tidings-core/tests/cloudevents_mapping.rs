@@ -124,6 +124,8 @@ fn half_a_place_is_no_place() {
         json!({"streamname": "s", "position": "0", "streamversion": "1", "recordedtime": "2025-01-01T00:00:00Z"}),
         json!({"streamname": "s", "position": 1, "streamversion": 1, "recordedtime": "2025-01-01T00:00:00Z"}),
         json!({"streamname": "s", "position": "1", "streamversion": "1", "recordedtime": "2025-01-01T01:00:00+01:00"}),
+        json!({"streamname": "s", "position": "01", "streamversion": "1", "recordedtime": "2025-01-01T00:00:00Z"}),
+        json!({"streamname": "s", "position": "1", "streamversion": "+1", "recordedtime": "2025-01-01T00:00:00Z"}),
         json!({"recordedtime": "2025-01-01T00:00:00Z"}),
     ] {
         let event = foreign(half);
@@ -241,6 +243,35 @@ fn the_form_of_a_payload_survives_where_the_content_type_says_another() {
         let back = cloudevents::read_binary(message, body).expect("valid").envelope;
         assert!(back.same_content(&event), "{form:?} {content_type:?} in binary mode");
     }
+}
+
+#[test]
+fn a_strangers_word_about_the_form_counts_only_where_it_changes_something() {
+    for (extensions, form, kept) in [
+        (json!({"payloadform": "json", "data": "x"}), PayloadForm::Json, true),
+        (json!({"payloadform": "binary", "data": "x"}), PayloadForm::Json, true),
+        (json!({"payloadform": "text", "data": 5}), PayloadForm::Json, true),
+        (json!({"payloadform": "text", "data": "x"}), PayloadForm::Text, false),
+        (json!({"payloadform": "text", "datacontenttype": "a/b", "data": "x"}), PayloadForm::Text, true),
+        (json!({"payloadform": "text", "data_base64": "YQ=="}), PayloadForm::Binary, true),
+        (json!({"payloadform": "text"}), PayloadForm::Absent, true),
+    ] {
+        let event = foreign(extensions);
+        let envelope = read(&event).envelope;
+        assert_eq!((envelope.form(), envelope.attribute("payloadform").is_some()), (form, kept), "{event}");
+        assert_eq!(written(&envelope, None), event);
+    }
+}
+
+#[test]
+fn an_empty_content_type_or_schema_says_nothing() {
+    let event =
+        Envelope::build("order.placed").id("1").source("/s").content_type("").data_schema("").json("5");
+    let event = event.finish().expect("valid");
+    assert_eq!(written(&event, None), foreign(json!({"data": 5})));
+    let (headers, _) = cloudevents::write_binary(&event, None).expect("writable");
+    assert_eq!(headers[0], ("content-type".to_owned(), "application/json".to_owned()));
+    assert_eq!(headers.len(), 5);
 }
 
 #[test]

@@ -334,11 +334,14 @@ impl Envelope {
         let bytes = self.payload().map_err(|error| Failure::of(Kind::Permanent, error))?;
         let json: &[u8] = if self.0.form == PayloadForm::Absent { b"null" } else { bytes };
         serde_json::from_slice(json).map(Arc::new).map_err(|error| {
-            Failure::permanent(format!(
-                "the payload is no {} (version {}): {error}",
-                E::INFO.name,
-                E::INFO.version
-            ))
+            let info = E::INFO;
+            // The library's message may quote the value; where a value is secret, only its place is told.
+            let fault = if info.fields.iter().any(|field| field.redact) {
+                format!("it does not fit at line {} column {}", error.line(), error.column())
+            } else {
+                error.to_string()
+            };
+            Failure::permanent(format!("the payload is no {} (version {}): {fault}", info.name, info.version))
         })
     }
 
@@ -558,10 +561,20 @@ impl EnvelopeBuilder {
             ("stream", inner.stream.as_ref()),
             ("correlation", inner.correlation.as_ref()),
             ("causation", inner.causation.as_ref()),
+            ("content_type", inner.content_type.as_ref()),
         ];
-        for (field, text) in texts {
+        let rare = inner.rare.as_deref();
+        let rare = [
+            ("user", rare.and_then(|rare| rare.user.as_ref())),
+            ("tenant", rare.and_then(|rare| rare.tenant.as_ref())),
+            ("trace_parent", rare.and_then(|rare| rare.trace_parent.as_ref())),
+            ("trace_state", rare.and_then(|rare| rare.trace_state.as_ref())),
+            ("data_schema", rare.and_then(|rare| rare.data_schema.as_ref())),
+        ];
+        for (field, text) in texts.into_iter().chain(rare) {
             let Some(text) = text else { continue };
-            if text.is_empty() {
+            // An empty content type or schema says nothing, and does no harm.
+            if text.is_empty() && !matches!(field, "content_type" | "data_schema") {
                 return Err(EnvelopeError::Empty(field));
             }
             if text.len() > TEXT_BYTES_MAX {

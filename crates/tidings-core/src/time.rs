@@ -132,28 +132,20 @@ impl EventTime {
     /// The text, when it is no date and time with an offset.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let wrong = || TimeError(text.chars().take(64).collect());
-        let parsed = parse_common(text);
-        let (at, form) = match parsed {
-            Some((micros, minutes, digits)) => (Timestamp(micros), Form::Offset { minutes, digits }),
-            None => {
-                // RFC 3339 wants an offset; jiff's parser takes a few more forms, so those are refused first.
-                let tail = text.get(10..).ok_or_else(wrong)?;
-                if !tail.contains(['Z', 'z', '+', '-']) || text.contains('[') {
-                    return Err(wrong());
-                }
-                let at: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
-                (Timestamp(at.as_microsecond()), Form::Text(text.into()))
-            }
-        };
-        let parsed = Self { at, form };
-        let plain = Self { at, form: Form::Plain };
-        if plain.to_string() == text {
-            return Ok(plain);
+        if let Some((micros, minutes, digits)) = parse_common(text) {
+            // Ours is UTC without zeros at the end of the fraction; in any other form it is written by its parts.
+            let fraction = text.get(..text.len() - 1).filter(|_| digits > 0);
+            let plain = minutes == 0 && !fraction.is_some_and(|text| text.ends_with('0'));
+            let form = if plain { Form::Plain } else { Form::Offset { minutes, digits } };
+            return Ok(Self { at: Timestamp(micros), form });
         }
-        if parsed.to_string() == text {
-            return Ok(parsed);
+        // RFC 3339 wants an offset; the library takes a few more forms, so those are refused first.
+        let tail = text.get(10..).ok_or_else(wrong)?;
+        if !tail.contains(['Z', 'z', '+', '-']) || text.contains('[') {
+            return Err(wrong());
         }
-        Ok(Self { at, form: Form::Text(text.into()) })
+        let at: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
+        Ok(Self { at: Timestamp(at.as_microsecond()), form: Form::Text(text.into()) })
     }
 
     /// The point in time.

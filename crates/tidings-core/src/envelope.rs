@@ -158,6 +158,9 @@ pub enum EnvelopeError {
 /// The longest id, source, key, subject, stream or tag, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// Texts that name something, so that an empty one is a mistake.
+const NEVER_EMPTY: [&str; 7] = ["id", "source", "key", "subject", "stream", "correlation", "causation"];
+
 /// The most tags an event may have.
 pub const TAGS_MAX: usize = 64;
 
@@ -573,8 +576,8 @@ impl EnvelopeBuilder {
         ];
         for (field, text) in texts.into_iter().chain(rare) {
             let Some(text) = text else { continue };
-            // An empty content type or schema says nothing, and does no harm.
-            if text.is_empty() && !matches!(field, "content_type" | "data_schema") {
+            // Elsewhere an empty text says nothing, and does no harm.
+            if text.is_empty() && NEVER_EMPTY.contains(&field) {
                 return Err(EnvelopeError::Empty(field));
             }
             if text.len() > TEXT_BYTES_MAX {

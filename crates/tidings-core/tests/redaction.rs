@@ -18,7 +18,8 @@ impl Event for Charged {
 
 #[test]
 fn a_payload_that_does_not_fit_is_described_without_its_values() {
-    let envelope = Envelope::build("card.charged").json(&br#"{"card":"4242 4242"}"#[..]).finish().expect("valid");
+    let envelope =
+        Envelope::build("card.charged").json(&br#"{"card":"4242 4242"}"#[..]).finish().expect("valid");
     let failure = envelope.decode::<Charged>().err().expect("a text is no number");
     let text = format!("{failure} {failure:?} {}", failure.describe());
     assert!(text.contains("line 1 column"), "{text}");

@@ -1,0 +1,172 @@
+//! What is known of a listener besides its function: who it is, where it stands, and whether it may still be called.
+
+use std::{
+    fmt,
+    panic::Location,
+    sync::{
+        Weak,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use tidings_core::Pattern;
+
+use crate::rank::Rank;
+
+/// Under what a listener is registered.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The name of an event type.
+    Name(&'static str),
+    /// A pattern over names.
+    Pattern(Pattern),
+    /// The error channel.
+    Errors,
+}
+
+/// Who a listener is: what it listens to and where it was registered. For people and reports, never an identity.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Listener {
+    place: Place,
+    function: &'static str,
+    location: &'static Location<'static>,
+}
+
+impl Listener {
+    pub(crate) fn new(place: Place, function: &'static str, location: &'static Location<'static>) -> Self {
+        Self { place, function, location }
+    }
+
+    /// The name or pattern it listens to.
+    pub fn topic(&self) -> &str {
+        match &self.place {
+            Place::Name(name) => name,
+            Place::Pattern(pattern) => pattern.as_str(),
+            Place::Errors => "the error channel",
+        }
+    }
+
+    /// The Rust path of its function.
+    pub fn function(&self) -> &'static str {
+        self.function
+    }
+
+    /// The source file and line in which it was registered.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.location
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}:{}", self.topic(), self.location.file(), self.location.line())
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({self})")
+    }
+}
+
+/// How often a listener is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// For each event.
+    Every,
+    /// For one event, then never again.
+    Once,
+}
+
+/// Whether a listener may be called now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// For each event.
+    Every,
+    /// For one more event, by whoever claims it.
+    Once,
+    /// No more.
+    Ended,
+}
+
+/// A listener without its function. What every call reads is here, beside the function; the rest is out of the way, so
+/// that a listener takes one line of the processor's cache.
+pub(crate) struct About {
+    state: AtomicU8,
+    rest: Box<Rest>,
+}
+
+struct Rest {
+    rank: Rank,
+    listener: Listener,
+    target: Option<Box<dyn Target>>,
+}
+
+const EVERY: u8 = 0;
+const ONCE: u8 = 1;
+const ENDED: u8 = 2;
+
+impl About {
+    pub(crate) fn new(calls: Calls, rank: Rank, listener: Listener) -> Self {
+        let state = match calls {
+            Calls::Every => EVERY,
+            Calls::Once => ONCE,
+        };
+        Self { state: AtomicU8::new(state), rest: Box::new(Rest { rank, listener, target: None }) }
+    }
+
+    /// The same, of a listener that is pointless without `target`.
+    pub(crate) fn for_target<T: ?Sized + Send + Sync + 'static>(mut self, target: Weak<T>) -> Self {
+        self.rest.target = Some(Box::new(target));
+        self
+    }
+
+    /// Whether it may be called.
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            EVERY => State::Every,
+            ONCE => State::Once,
+            _ => State::Ended,
+        }
+    }
+
+    /// Whether it would be called if an event came now.
+    pub(crate) fn is_live(&self) -> bool {
+        self.state() != State::Ended && !self.is_orphaned()
+    }
+
+    /// Whether the target it is for is gone.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.rest.target.as_ref().is_some_and(|target| target.is_gone())
+    }
+
+    /// Ends it: from now on no call begins. Answers whether this call was the one that ended it; of any number of
+    /// threads that ask at once exactly one is told so.
+    pub(crate) fn end(&self) -> bool {
+        self.state.swap(ENDED, Ordering::AcqRel) != ENDED
+    }
+
+    pub(crate) fn rank(&self) -> Rank {
+        self.rest.rank
+    }
+
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.rest.listener
+    }
+}
+
+/// What a weak listener is for.
+trait Target: Send + Sync {
+    fn is_gone(&self) -> bool;
+}
+
+impl<T: ?Sized + Send + Sync> Target for Weak<T> {
+    fn is_gone(&self) -> bool {
+        self.strong_count() == 0
+    }
+}

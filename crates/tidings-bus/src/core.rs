@@ -1,0 +1,132 @@
+//! The heart of a bus: what is registered, under one lock, and the plans made of it, which are read without.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use parking_lot::Mutex;
+use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Timestamp};
+
+use crate::{
+    about::Place,
+    emission::Emission,
+    errors::ErrorListener,
+    hear::Hear,
+    plan::{Plan, Slot, Waste},
+    rank::{Rank, Ranks},
+    running::{InFlight, Spawn},
+    state::State,
+    subjects::Subjects,
+    types::Types,
+};
+
+/// A bus without its handle.
+pub(crate) struct Core {
+    state: Mutex<State>,
+    types: Types,
+    subjects: Arc<Subjects>,
+    pub(crate) ranks: Ranks,
+    pub(crate) in_flight: InFlight,
+    pub(crate) settings: Settings,
+}
+
+/// What a bus is built with.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) source: Text,
+    pub(crate) spawn: Option<Arc<Spawn>>,
+    pub(crate) in_flight_max: usize,
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings) -> Self {
+        // Nobody outside this process knows the seed, so nobody can send names that all fall into one place.
+        let seed = std::hash::RandomState::new().hash_one("names");
+        let subjects = Arc::new(Subjects::new(seed));
+        Self {
+            state: Mutex::new(State::new(subjects.clone(), seed)),
+            types: Types::new(),
+            subjects,
+            ranks: Ranks::default(),
+            in_flight: InFlight::default(),
+            settings,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.settings.clock.now()
+    }
+
+    /// Gives an envelope that is made here its source and time.
+    pub(crate) fn stamp(&self, builder: EnvelopeBuilder) -> EnvelopeBuilder {
+        builder.source(self.settings.source.clone()).time(self.now())
+    }
+
+    /// The only place that takes the lock. What `change` puts into the waste is dropped after the lock is released.
+    pub(crate) fn locked<R>(&self, change: impl FnOnce(&mut State, &mut Waste) -> R) -> R {
+        let mut waste = Waste::default();
+        let answer = change(&mut self.state.lock(), &mut waste);
+        drop(waste);
+        answer
+    }
+
+    pub(crate) fn attach_typed<E: Event>(&self, listener: Arc<dyn Hear<E>>) {
+        self.locked(|state, waste| state.attach_typed(listener, waste));
+    }
+
+    pub(crate) fn attach_pattern(&self, pattern: &Pattern, listener: Arc<dyn Hear<Envelope>>) {
+        self.locked(|state, waste| state.attach_pattern(pattern, listener, waste));
+    }
+
+    pub(crate) fn attach_errors(&self, listener: Arc<ErrorListener>) {
+        self.locked(|state, _| state.attach_errors(listener));
+    }
+
+    /// Takes a listener out and ends it, if it is still there.
+    pub(crate) fn detach(&self, place: &Place, rank: Rank) {
+        self.locked(|state, waste| state.detach(place, rank, waste));
+    }
+
+    /// Where the plan of a type stands.
+    pub(crate) fn slot<E: Event>(&self) -> Arc<Slot<E>> {
+        self.locked(|state, _| {
+            let mut is_new = false;
+            let slot = self.types.get_or_put::<E, Slot<E>>(|| {
+                is_new = true;
+                Slot::new()
+            });
+            if is_new {
+                state.add_slot(slot.clone());
+            }
+            slot
+        })
+    }
+
+    /// Emits an event of a type that has perhaps never been seen.
+    #[inline]
+    pub(crate) fn emit<E: Event>(&self, event: &E, emission: &Emission<'_>) -> usize {
+        if let Some(slot) = self.types.get::<E, Slot<E>>()
+            && let Some(plan) = &*slot.load()
+        {
+            return plan.run(event, emission);
+        }
+        self.plan::<E>().run(event, emission)
+    }
+
+    /// The plan of a type, made if there is none.
+    #[cold]
+    pub(crate) fn plan<E: Event>(&self) -> Arc<Plan<E>> {
+        let slot = self.slot::<E>();
+        self.locked(|state, _| state.fill(slot))
+    }
+
+    /// Emits what is in an envelope, by its name.
+    pub(crate) fn emit_envelope(&self, envelope: &Envelope, emission: &Emission<'_>) -> usize {
+        if let Some(kept) = self.subjects.get(envelope.name())
+            && let Some(subject) = &*kept
+        {
+            return subject.plan().run(envelope, emission);
+        }
+        let subject = self.locked(|state, waste| state.keep(envelope.name(), waste));
+        subject.plan().run(envelope, emission)
+    }
+}

@@ -1,0 +1,258 @@
+//! One emission: what every listener of it may need, made when the first one needs it and at most once.
+
+use std::{
+    any::{Any, TypeId},
+    cell::{OnceCell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
+
+use crate::{Fault, Listener, ListenerFailed, about::About, core::Core, filter, running::Run};
+
+/// What is being emitted, in whatever form the caller has it.
+pub(crate) trait Fact {
+    /// Name and schema version.
+    fn contract(&self) -> (&str, u32);
+
+    /// An envelope of it, dated and with a source.
+    fn envelope(&self, core: &Core) -> Handled<Envelope>;
+
+    /// The envelope, and room for what is decoded from it, when an envelope is what the caller has.
+    fn given(&self) -> Option<(&Envelope, &Decoded)> {
+        None
+    }
+}
+
+/// An event that the caller keeps. It can outlive the call only by being written down.
+pub(crate) struct Borrowed<'a, E>(pub(crate) &'a E);
+
+impl<E: Event> Fact for Borrowed<'_, E> {
+    fn contract(&self) -> (&str, u32) {
+        (E::INFO.name, E::INFO.version)
+    }
+
+    fn envelope(&self, core: &Core) -> Handled<Envelope> {
+        let json = serde_json::to_vec(self.0).map_err(|error| Failure::of(Kind::Permanent, error))?;
+        let mut builder =
+            Envelope::build(E::INFO.name).schema_version(E::INFO.version).tags(self.0.tags()).json(json);
+        if let Some(key) = self.0.key() {
+            builder = builder.key(key);
+        }
+        core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
+    }
+}
+
+/// An event that is shared with whoever needs it for longer than the call.
+pub(crate) struct Shared<'a, E>(pub(crate) &'a Arc<E>);
+
+impl<E: Event> Fact for Shared<'_, E> {
+    fn contract(&self) -> (&str, u32) {
+        (E::INFO.name, E::INFO.version)
+    }
+
+    fn envelope(&self, core: &Core) -> Handled<Envelope> {
+        let builder = core.stamp(Envelope::of::<E>(self.0.clone()));
+        builder.finish().map_err(|error| Failure::of(Kind::Permanent, error))
+    }
+}
+
+/// An envelope as it came.
+pub(crate) struct Given<'a> {
+    envelope: &'a Envelope,
+    decoded: Decoded,
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn new(envelope: &'a Envelope) -> Self {
+        Self { envelope, decoded: Decoded::default() }
+    }
+}
+
+impl Fact for Given<'_> {
+    fn contract(&self) -> (&str, u32) {
+        (self.envelope.name(), self.envelope.schema_version())
+    }
+
+    fn envelope(&self, _: &Core) -> Handled<Envelope> {
+        Ok(self.envelope.clone())
+    }
+
+    fn given(&self) -> Option<(&Envelope, &Decoded)> {
+        Some((self.envelope, &self.decoded))
+    }
+}
+
+/// Events decoded from one envelope: one place for each type that listens, nearly always a single one.
+#[derive(Default)]
+pub(crate) struct Decoded {
+    first: OnceCell<(TypeId, Handled<Arc<dyn Any + Send + Sync>>)>,
+    others: OnceCell<Box<Self>>,
+}
+
+impl Decoded {
+    fn get<E: Event>(&self, envelope: &Envelope) -> Result<&Arc<dyn Any + Send + Sync>, &Failure> {
+        let mut place = self;
+        loop {
+            let (id, event) = place.first.get_or_init(|| {
+                (TypeId::of::<E>(), envelope.decode::<E>().map(|event| event as Arc<dyn Any + Send + Sync>))
+            });
+            if *id == TypeId::of::<E>() {
+                return event.as_ref();
+            }
+            place = place.others.get_or_init(Box::default);
+        }
+    }
+}
+
+/// One emission, on the stack of whoever emits. It begins with three words, because most never need more.
+pub(crate) struct Emission<'a> {
+    core: &'a Arc<Core>,
+    fact: &'a dyn Fact,
+    extra: OnceCell<Box<Extra>>,
+}
+
+/// What an emission may need beyond the event itself.
+#[derive(Default)]
+struct Extra {
+    envelope: OnceCell<Made>,
+    decoded: Decoded,
+    json: OnceCell<Handled<serde_json::Value>>,
+    collected: Option<Collected>,
+}
+
+/// An envelope; with a failure it is a bare one, without the data that could not be written.
+struct Made {
+    envelope: Envelope,
+    failure: Option<Failure>,
+}
+
+/// What an awaited emission leaves to be done and told.
+#[derive(Default)]
+pub(crate) struct Collected {
+    pub(crate) running: RefCell<Vec<Run>>,
+    pub(crate) failed: RefCell<Vec<ListenerFailed>>,
+}
+
+impl<'a> Emission<'a> {
+    /// An emission whose asynchronous listeners are handed to a runtime.
+    #[inline]
+    pub(crate) fn new(core: &'a Arc<Core>, fact: &'a dyn Fact) -> Self {
+        Self { core, fact, extra: OnceCell::new() }
+    }
+
+    /// An emission that somebody awaits.
+    pub(crate) fn awaited(core: &'a Arc<Core>, fact: &'a dyn Fact) -> Self {
+        let extra = Extra { collected: Some(Collected::default()), ..Extra::default() };
+        Self { core, fact, extra: OnceCell::from(Box::new(extra)) }
+    }
+
+    pub(crate) fn core(&self) -> &'a Arc<Core> {
+        self.core
+    }
+
+    /// Where an awaited emission puts what is to be awaited.
+    pub(crate) fn collected(&self) -> Option<&Collected> {
+        self.extra.get().and_then(|extra| extra.collected.as_ref())
+    }
+
+    /// What an awaited emission has collected.
+    pub(crate) fn into_collected(mut self) -> Collected {
+        self.extra.take().and_then(|extra| extra.collected).unwrap_or_default()
+    }
+
+    /// The event in an envelope.
+    ///
+    /// # Errors
+    /// Why it cannot be put into one.
+    pub(crate) fn envelope(&self) -> Result<&Envelope, &Failure> {
+        if let Some((envelope, _)) = self.fact.given() {
+            return Ok(envelope);
+        }
+        let made = self.made();
+        made.failure.as_ref().map_or(Ok(&made.envelope), Err)
+    }
+
+    /// The event in an envelope, without its data if that cannot be written.
+    pub(crate) fn envelope_or_bare(&self) -> &Envelope {
+        self.fact.given().map_or_else(|| &self.made().envelope, |(envelope, _)| envelope)
+    }
+
+    fn made(&self) -> &Made {
+        self.extra().envelope.get_or_init(|| {
+            // This runs the author's `Serialize`, `key` and `tags`, which may panic like a listener.
+            let made =
+                catch_unwind(AssertUnwindSafe(|| self.fact.envelope(self.core))).unwrap_or_else(|payload| {
+                    Err(Failure::permanent(format!("writing the event: {}", Fault::panicked(payload))))
+                });
+            match made {
+                Ok(envelope) => Made { envelope, failure: None },
+                Err(failure) => {
+                    let (name, version) = self.fact.contract();
+                    let builder = Envelope::build(name).schema_version(version).id(tidings_core::id::next());
+                    let builder = builder.payload(PayloadForm::Absent, Vec::new());
+                    Made { envelope: self.core.stamp(builder).trusted(), failure: Some(failure) }
+                }
+            }
+        })
+    }
+
+    /// The event as a type that it was perhaps not emitted as.
+    ///
+    /// # Errors
+    /// Why the payload cannot be read as that type.
+    pub(crate) fn decoded<E: Event>(&self) -> Result<&E, &Failure> {
+        let event = self.any_decoded::<E>()?;
+        Ok(event
+            .downcast_ref()
+            .unwrap_or_else(|| unreachable!("it is kept under the type it was decoded as")))
+    }
+
+    /// The event and its envelope by a handle that may outlive the call.
+    ///
+    /// # Errors
+    /// Why there is no envelope, or why its payload cannot be read as that type.
+    pub(crate) fn on<E: Event>(&self) -> Handled<On<E>> {
+        let event = self.any_decoded::<E>().map_err(Failure::clone)?.clone().downcast();
+        let event = event.unwrap_or_else(|_| unreachable!("it is kept under the type it was decoded as"));
+        Ok(On::new(event, self.envelope().map_err(Failure::clone)?.clone()))
+    }
+
+    fn any_decoded<E: Event>(&self) -> Result<&Arc<dyn Any + Send + Sync>, &Failure> {
+        match self.fact.given() {
+            Some((envelope, decoded)) => decoded.get::<E>(envelope),
+            None => self.extra().decoded.get::<E>(self.envelope()?),
+        }
+    }
+
+    /// The payload as JSON, for filters. An absent one is null.
+    ///
+    /// # Errors
+    /// Why it is no JSON.
+    pub(crate) fn json(&self) -> Result<&serde_json::Value, Failure> {
+        let envelope = self.envelope().map_err(Failure::clone)?;
+        let json = self.extra().json.get_or_init(|| filter::read(envelope));
+        json.as_ref().map_err(Failure::clone)
+    }
+
+    /// Tells the error channel, and whoever awaits this emission.
+    #[cold]
+    pub(crate) fn failed(&self, about: &About, fault: Fault) {
+        let failed = self.core.failed(self.envelope_or_bare(), about.listener(), fault);
+        if let Some(collected) = self.collected() {
+            collected.failed.borrow_mut().push(failed.clone());
+        }
+        self.core.report(&failed);
+    }
+
+    fn extra(&self) -> &Extra {
+        self.extra.get_or_init(Box::default)
+    }
+}
+
+impl Core {
+    pub(crate) fn failed(&self, envelope: &Envelope, listener: &Listener, fault: Fault) -> ListenerFailed {
+        ListenerFailed::new(envelope.clone(), listener.clone(), fault, self.now())
+    }
+}

@@ -1,0 +1,52 @@
+//! The in-process bus: events to whoever listens, now and in this process.
+//!
+//! What it is: typed listeners called in place and by reference, listeners to patterns of names, asynchronous ones, and
+//! an error channel for what goes wrong in them. What it is not: a queue or a store; what nobody listens to is gone,
+//! and nothing is tried again. Start with [`Bus`].
+//!
+//! ```text
+//!  Bus::emit(&E) ───► types ──► slot of E ──┐
+//!  Emitter::emit(&E) ─────────► slot of E ──┼──► plan: the listeners in order ──► each called, each caught
+//!  Bus::emit_envelope ─► subjects, by name ─┘      ▲                                        │ failed
+//!                                                  │ made when missing                      ▼
+//!  on, once, … ──► state: names ───────────────────┤ thrown away on change           error channel
+//!  subscribe ────► state: router, by shape ────────┘
+//! ```
+//! The left side takes no lock. What is registered lies under one lock, in `state`, and no user's code runs under it.
+
+mod about;
+mod awaited;
+mod builder;
+mod bus;
+mod core;
+mod emission;
+mod emit;
+mod emitter;
+mod errors;
+#[doc(hidden)]
+pub mod example;
+mod failed;
+mod few;
+mod filter;
+mod gate;
+mod guard;
+mod hear;
+mod listen;
+mod names;
+mod plan;
+mod rank;
+mod router;
+mod running;
+mod state;
+mod subjects;
+mod types;
+
+pub use about::Listener;
+pub use awaited::{EmitAsync, Report};
+pub use builder::{Builder, IN_FLIGHT_MAX};
+pub use bus::Bus;
+pub use emitter::Emitter;
+pub use failed::{Fault, ListenerFailed};
+pub use filter::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX, Filter};
+pub use guard::{Guard, Owner};
+pub use listen::Listen;

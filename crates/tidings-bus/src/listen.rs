@@ -1,0 +1,243 @@
+//! How listeners are registered.
+
+use std::{any::type_name_of_val, fmt, future::Future, panic::Location, sync::Arc};
+
+use tidings_core::{BoxFuture, Envelope, Event, Handled, IntoHandled, On, Pattern, TopicError};
+use tokio::runtime::Handle;
+
+use crate::{
+    Bus, Filter, Guard, Listener,
+    about::{About, Calls, Place},
+    emission::Emission,
+    gate::{Always, Chosen},
+    hear::{Deferred, Hear, InPlace},
+    rank::End,
+};
+
+/// A subscription in the making: where the listener stands, how often it is called, and for which events.
+///
+/// Begun by [`Bus::listen`]; `T` follows from the listener.
+///
+/// ```
+/// use tidings_bus::{Bus, example::OrderPlaced};
+/// let bus = Bus::new();
+/// let large = bus
+///     .listen()
+///     .first()
+///     .once()
+///     .when(|placed: &OrderPlaced| placed.total_cents > 1_000)
+///     .on(|placed: &OrderPlaced| assert_eq!(placed.order, "2"));
+/// assert_eq!(bus.emit(&OrderPlaced { order: "1".into(), total_cents: 10 }), 0);
+/// assert_eq!(bus.emit(&OrderPlaced { order: "2".into(), total_cents: 5_000 }), 1);
+/// assert_eq!(bus.emit(&OrderPlaced { order: "3".into(), total_cents: 5_000 }), 0);
+/// # drop(large);
+/// ```
+#[must_use = "nothing listens until `on`, `subscribe` or one of their like is called"]
+pub struct Listen<'a, T: ?Sized> {
+    bus: &'a Bus,
+    end: End,
+    calls: Calls,
+    chosen: Chosen<T>,
+}
+
+/// What is known of a listener before it has a rank.
+struct Written {
+    function: &'static str,
+    location: &'static Location<'static>,
+}
+
+impl Written {
+    fn by<F>(listener: &F, location: &'static Location<'static>) -> Self {
+        Self { function: type_name_of_val(listener), location }
+    }
+}
+
+impl<'a, T: ?Sized + 'static> Listen<'a, T> {
+    pub(crate) fn new(bus: &'a Bus) -> Self {
+        Self { bus, end: End::Last, calls: Calls::Every, chosen: Chosen::new() }
+    }
+
+    /// Before all listeners that are there, not after them.
+    pub fn first(self) -> Self {
+        Self { end: End::First, ..self }
+    }
+
+    /// For one event only. The listener is gone before its call: emissions at the same time on other threads, or inside
+    /// the call, do not find it any more. An event that does not meet its conditions does not use it up.
+    pub fn once(self) -> Self {
+        Self { calls: Calls::Once, ..self }
+    }
+
+    /// For events of which `predicate` holds; said again, for those of which both do.
+    pub fn when(mut self, predicate: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
+        self.chosen.predicate(Box::new(predicate));
+        self
+    }
+
+    /// For events that match `filter`; said again, for those that match both. The event is put into an envelope to
+    /// decide: a predicate is faster where the type is known.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.chosen.filter(filter);
+        self
+    }
+
+    fn about(&self, place: Place, written: Written) -> About {
+        let listener = Listener::new(place, written.function, written.location);
+        About::new(self.calls, self.bus.core().ranks.next(self.end), listener)
+    }
+
+    fn guard(&self, about: &About) -> Guard {
+        Guard::new(Arc::downgrade(self.bus.core()), about.listener().place().clone(), about.rank())
+    }
+}
+
+fn in_place<T: ?Sized + 'static>(
+    about: About,
+    chosen: Chosen<T>,
+    function: impl Fn(&T) -> Option<Handled> + Send + Sync + 'static,
+) -> Arc<dyn Hear<T>> {
+    if chosen.is_empty() {
+        Arc::new(InPlace { about, gate: Always, function })
+    } else {
+        Arc::new(InPlace { about, gate: chosen, function })
+    }
+}
+
+fn deferred<T, A, Fut>(
+    about: About,
+    chosen: Chosen<T>,
+    prepare: impl Fn(&Emission<'_>) -> Handled<A> + Send + Sync + 'static,
+    listener: impl Fn(A) -> Fut + Send + Sync + 'static,
+) -> Arc<dyn Hear<T>>
+where
+    T: ?Sized + 'static,
+    A: Send + 'static,
+    Fut: Future<Output: IntoHandled> + Send + 'static,
+{
+    let listener = Arc::new(listener);
+    // The listener itself is called in the task that runs it, so that nothing of it happens where the event is emitted.
+    let function = move |argument: A| -> BoxFuture<'static, Handled> {
+        let listener = listener.clone();
+        Box::pin(async move { listener(argument).await.into_handled() })
+    };
+    let runtime = Handle::try_current().ok();
+    if chosen.is_empty() {
+        Arc::new(Deferred { about, gate: Always, prepare, function, runtime })
+    } else {
+        Arc::new(Deferred { about, gate: chosen, prepare, function, runtime })
+    }
+}
+
+impl<E: Event> Listen<'_, E> {
+    /// Calls `listener` in place, by reference. It may return nothing or a [`Handled`].
+    #[track_caller]
+    pub fn on<R: IntoHandled>(self, listener: impl Fn(&E) -> R + Send + Sync + 'static) -> Guard {
+        let written = Written::by(&listener, Location::caller());
+        self.attach_in_place(written, move |event| Some(listener(event).into_handled()))
+    }
+
+    /// The same for a function that can only be called once.
+    #[track_caller]
+    pub(crate) fn on_once<R: IntoHandled>(self, listener: impl FnOnce(&E) -> R + Send + 'static) -> Guard {
+        let written = Written::by(&listener, Location::caller());
+        let listener = parking_lot::Mutex::new(Some(listener));
+        self.once().attach_in_place(written, move |event| {
+            let listener = listener.lock().take();
+            listener.map(|listener| listener(event).into_handled())
+        })
+    }
+
+    fn attach_in_place(
+        self,
+        written: Written,
+        function: impl Fn(&E) -> Option<Handled> + Send + Sync + 'static,
+    ) -> Guard {
+        let about = self.about(Place::Name(E::INFO.name), written);
+        let guard = self.guard(&about);
+        self.bus.core().attach_typed(in_place(about, self.chosen, function));
+        guard
+    }
+
+    /// Calls `listener` in place with `target`, as long as somebody else keeps that. The subscription does not keep it
+    /// alive, and ends with it.
+    #[track_caller]
+    pub fn on_weak<T, R>(
+        self,
+        target: &Arc<T>,
+        listener: impl Fn(&T, &E) -> R + Send + Sync + 'static,
+    ) -> Guard
+    where
+        T: ?Sized + Send + Sync + 'static,
+        R: IntoHandled,
+    {
+        let written = Written::by(&listener, Location::caller());
+        let target = Arc::downgrade(target);
+        let about = self.about(Place::Name(E::INFO.name), written).for_target(target.clone());
+        let guard = self.guard(&about);
+        let function = move |event: &E| Some(listener(&*target.upgrade()?, event).into_handled());
+        self.bus.core().attach_typed(in_place(about, self.chosen, function));
+        guard
+    }
+
+    /// Calls `listener` in a task, with a handle that shares the event. It may return nothing or a [`Handled`].
+    #[track_caller]
+    pub fn on_async<Fut>(self, listener: impl Fn(On<E>) -> Fut + Send + Sync + 'static) -> Guard
+    where
+        Fut: Future<Output: IntoHandled> + Send + 'static,
+    {
+        let about = self.about(Place::Name(E::INFO.name), Written::by(&listener, Location::caller()));
+        let guard = self.guard(&about);
+        let prepare = |emission: &Emission<'_>| emission.on::<E>();
+        self.bus.core().attach_typed(deferred(about, self.chosen, prepare, listener));
+        guard
+    }
+}
+
+impl Listen<'_, Envelope> {
+    /// Calls `listener` in place for every event whose name matches `pattern`. It may return nothing or a [`Handled`].
+    ///
+    /// # Errors
+    /// The pattern is invalid; the error tells the column.
+    #[track_caller]
+    pub fn subscribe<R: IntoHandled>(
+        self,
+        pattern: &str,
+        listener: impl Fn(&Envelope) -> R + Send + Sync + 'static,
+    ) -> Result<Guard, TopicError> {
+        let pattern = Pattern::parse(pattern)?;
+        let written = Written::by(&listener, Location::caller());
+        let about = self.about(Place::Pattern(pattern.clone()), written);
+        let guard = self.guard(&about);
+        let function = move |event: &Envelope| Some(listener(event).into_handled());
+        self.bus.core().attach_pattern(&pattern, in_place(about, self.chosen, function));
+        Ok(guard)
+    }
+
+    /// Calls `listener` in a task for every event whose name matches `pattern`. It may return nothing or a [`Handled`].
+    ///
+    /// # Errors
+    /// The pattern is invalid; the error tells the column.
+    #[track_caller]
+    pub fn subscribe_async<Fut>(
+        self,
+        pattern: &str,
+        listener: impl Fn(Envelope) -> Fut + Send + Sync + 'static,
+    ) -> Result<Guard, TopicError>
+    where
+        Fut: Future<Output: IntoHandled> + Send + 'static,
+    {
+        let pattern = Pattern::parse(pattern)?;
+        let written = Written::by(&listener, Location::caller());
+        let about = self.about(Place::Pattern(pattern.clone()), written);
+        let guard = self.guard(&about);
+        let prepare = |emission: &Emission<'_>| Ok(emission.envelope().map_err(Clone::clone)?.clone());
+        self.bus.core().attach_pattern(&pattern, deferred(about, self.chosen, prepare, listener));
+        Ok(guard)
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Listen<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listen").field("end", &self.end).field("calls", &self.calls).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! The router against the definition: a list of all patterns, each asked whether it matches.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::rank::{End, Ranks};
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).expect("valid")
+}
+
+fn found(router: &Router<u32>, topic: &str) -> Vec<u32> {
+    let mut values = Vec::new();
+    router.matching(topic, |_, value| values.push(*value));
+    values.sort_unstable();
+    values
+}
+
+fn segment() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("a"), Just("b"), Just("c"), Just("*"), Just("**")]
+}
+
+proptest! {
+    #[test]
+    fn it_finds_exactly_what_the_definition_finds_after_any_inserts_and_removals(
+        patterns in proptest::collection::vec(proptest::collection::vec(segment(), 1..6), 0..120),
+        removed in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
+        topics in proptest::collection::vec(proptest::collection::vec(prop_oneof![Just("a"), Just("b"), Just("d")], 1..6), 1..20),
+    ) {
+        let ranks = Ranks::default();
+        let mut router = Router::new(7);
+        let mut list = Vec::new();
+        for (value, segments) in (0..).zip(&patterns) {
+            let (pattern, rank) = (pattern(&segments.join(".")), ranks.next(End::Last));
+            router.insert(&pattern, rank, value);
+            list.push((pattern, rank, value));
+        }
+        for index in removed {
+            if !list.is_empty() {
+                let (pattern, rank, value) = list.swap_remove(index.index(list.len()));
+                prop_assert!(router.contains(&pattern, rank));
+                prop_assert_eq!(router.remove(&pattern, rank), Some(value));
+                prop_assert_eq!(router.remove(&pattern, rank), None);
+                prop_assert!(!router.contains(&pattern, rank));
+            }
+        }
+        for topic in topics {
+            let topic = topic.join(".");
+            let mut expected: Vec<u32> =
+                list.iter().filter(|(pattern, ..)| pattern.matches(&topic)).map(|(.., value)| *value).collect();
+            expected.sort_unstable();
+            prop_assert_eq!(found(&router, &topic), expected, "{}", topic);
+        }
+        let kept: BTreeSet<&Pattern> = list.iter().map(|(pattern, ..)| pattern).collect();
+        prop_assert_eq!(router.patterns().collect::<BTreeSet<_>>(), kept);
+        let mut all: Vec<u32> = list.iter().map(|(.., value)| *value).collect();
+        all.sort_unstable();
+        let mut drained: Vec<u32> = router.drain().collect();
+        drained.sort_unstable();
+        prop_assert_eq!(drained, all);
+        prop_assert!(router.families.is_empty());
+    }
+}
+
+/// Patterns of 128 different shapes: every combination of literal and `*` in seven positions.
+fn many_shapes() -> Vec<Pattern> {
+    let text = |mask: u32| {
+        let segments: Vec<&str> = (0..7).map(|at| if mask & (1 << at) == 0 { "*" } else { "a" }).collect();
+        segments.join(".")
+    };
+    (0..128).map(|mask| pattern(&text(mask))).collect()
+}
+
+#[test]
+fn patterns_of_ever_new_shapes_share_a_bounded_number_of_tables_and_are_all_found() {
+    let (ranks, mut router) = (Ranks::default(), Router::new(7));
+    for (value, pattern) in (0..).zip(many_shapes()) {
+        router.insert(&pattern, ranks.next(End::Last), value);
+    }
+    assert!(router.families.len() <= SHAPES_MAX + 7, "{} tables", router.families.len());
+    assert_eq!(found(&router, "a.a.a.a.a.a.a").len(), 128);
+    assert_eq!(found(&router, "b.a.a.a.a.a.a").len(), 64);
+    assert_eq!(found(&router, "a.a.a.a.a.a"), Vec::<u32>::new());
+}
+
+#[test]
+fn a_pattern_that_was_filed_both_ways_is_removed_from_both_places() {
+    let (ranks, mut router) = (Ranks::default(), Router::new(7));
+    let shapes = many_shapes();
+    let filed: Vec<Rank> = shapes
+        .iter()
+        .map(|pattern| {
+            let rank = ranks.next(End::Last);
+            router.insert(pattern, rank, 1);
+            rank
+        })
+        .collect();
+    let (late, first) = (&shapes[127], &shapes[1]);
+    assert_eq!(router.remove(first, filed[1]), Some(1));
+    let again = ranks.next(End::Last);
+    router.insert(late, again, 2);
+    assert!(router.contains(late, filed[127]) && router.contains(late, again));
+    let mut both = router.remove_pattern(late);
+    both.sort_unstable();
+    assert_eq!(both, [1, 2]);
+    assert!(!router.contains(late, filed[127]) && !router.contains(late, again));
+}
+
+#[test]
+fn segments_that_collide_are_told_apart_by_comparing_them() {
+    let (ranks, mut router) = (Ranks::default(), Router::new(7));
+    router.insert(&pattern("a.*"), ranks.next(End::Last), 1);
+    let bucket = router.families[0].table.drain().map(|(_, bucket)| bucket).next().expect("one");
+    let topic = Segments::of("b.x", 7).expect("few");
+    let collision = router.families[0].shape.key(&topic).expect("fits");
+    router.families[0].table.insert(collision, bucket);
+    assert_eq!(found(&router, "b.x"), Vec::<u32>::new());
+}
+
+#[test]
+fn a_name_with_more_segments_than_a_topic_can_have_matches_nothing() {
+    let mut router = Router::new(7);
+    router.insert(&Pattern::all(), Ranks::default().next(End::Last), 1);
+    assert_eq!(found(&router, &["a"; 32].join(".")), [1]);
+    assert_eq!(found(&router, &["a"; 33].join(".")), Vec::<u32>::new());
+}

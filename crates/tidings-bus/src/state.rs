@@ -1,0 +1,243 @@
+//! What is registered with a bus, and which plans a change makes invalid.
+//!
+//! Everything here happens under the bus's lock, and no code of a user runs under it: no listener, no predicate, no
+//! `Drop` of what a listener has captured. What is taken out goes into a [`Waste`], which is dropped afterwards.
+
+use std::{any::TypeId, collections::HashMap, sync::Arc};
+
+use tidings_core::{Envelope, Event, Pattern, Text};
+
+use crate::{
+    about::{About, Place},
+    errors::ErrorListener,
+    few::Few,
+    hear::{Enveloped, Hear},
+    names::{Named, Typed},
+    plan::{Forget, Held, Plan, Slot, Waste},
+    rank::Rank,
+    router::Router,
+    subjects::{Keeper, Subject, Subjects},
+};
+
+/// All listeners of a bus.
+pub(crate) struct State {
+    names: HashMap<&'static str, Named>,
+    router: Router<Arc<dyn Hear<Envelope>>>,
+    errors: Few<Rank, Arc<ErrorListener>>,
+    keeper: Keeper,
+    /// The slots that were given a plan since patterns last changed, so that forgetting them costs what filling did.
+    filled: HashMap<TypeId, Arc<dyn Forget>>,
+}
+
+impl State {
+    pub(crate) fn new(subjects: Arc<Subjects>, seed: u64) -> Self {
+        Self {
+            names: HashMap::new(),
+            router: Router::new(seed),
+            errors: Few::None,
+            keeper: Keeper::new(subjects),
+            filled: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn attach_typed<E: Event>(&mut self, listener: Arc<dyn Hear<E>>, waste: &mut Waste) {
+        self.names.entry(E::INFO.name).or_default().insert(Arc::new(Typed(listener)), waste);
+        self.name_changed(E::INFO.name, waste);
+    }
+
+    pub(crate) fn attach_pattern(
+        &mut self,
+        pattern: &Pattern,
+        listener: Arc<dyn Hear<Envelope>>,
+        waste: &mut Waste,
+    ) {
+        self.router.insert(pattern, listener.about().rank(), listener);
+        self.pattern_changed(pattern, waste);
+    }
+
+    pub(crate) fn attach_errors(&mut self, listener: Arc<ErrorListener>) {
+        self.errors.entry(listener.about().rank(), || listener);
+    }
+
+    /// Takes a listener out and ends it, if it is still there.
+    pub(crate) fn detach(&mut self, place: &Place, rank: Rank, waste: &mut Waste) {
+        match place {
+            Place::Name(name) => {
+                if let Some(member) = self.names.get_mut(name).and_then(|named| named.remove(rank)) {
+                    end(member.about(), Box::new(member.clone()), waste);
+                    self.name_changed(name, waste);
+                }
+            }
+            Place::Pattern(pattern) => {
+                if let Some(listener) = self.router.remove(pattern, rank) {
+                    end(listener.about(), Box::new(listener.clone()), waste);
+                    self.pattern_changed(pattern, waste);
+                }
+            }
+            Place::Errors => {
+                if let Some(listener) = self.errors.remove(&rank) {
+                    end(listener.about(), Box::new(listener.clone()), waste);
+                }
+            }
+        }
+    }
+
+    /// Takes out every listener registered under exactly this name or pattern; answers how many.
+    pub(crate) fn detach_named(&mut self, text: &str, waste: &mut Waste) -> usize {
+        let mut count = 0;
+        if let Some(named) = self.names.get_mut(text) {
+            for member in named.take_members() {
+                count += end(member.about(), Box::new(member.clone()), waste);
+            }
+            self.name_changed(text, waste);
+        }
+        if let Ok(pattern) = Pattern::parse(text) {
+            for listener in self.router.remove_pattern(&pattern) {
+                count += end(listener.about(), Box::new(listener.clone()), waste);
+            }
+            self.pattern_changed(&pattern, waste);
+        }
+        count
+    }
+
+    /// Takes out every listener to events; answers how many.
+    pub(crate) fn detach_all(&mut self, waste: &mut Waste) -> usize {
+        let mut count = 0;
+        for named in self.names.values_mut() {
+            for member in named.take_members() {
+                count += end(member.about(), Box::new(member.clone()), waste);
+            }
+        }
+        for listener in self.router.drain() {
+            count += end(listener.about(), Box::new(listener.clone()), waste);
+        }
+        self.everything_changed(waste);
+        count
+    }
+
+    /// Whether a listener is there and would be called.
+    pub(crate) fn is_live(&self, place: &Place, rank: Rank) -> bool {
+        match place {
+            Place::Name(name) => {
+                let member = self.names.get(name).and_then(|named| named.get(rank));
+                member.is_some_and(|member| member.about().is_live())
+            }
+            Place::Pattern(pattern) => self.router.contains(pattern, rank),
+            Place::Errors => self.errors.get(&rank).is_some(),
+        }
+    }
+
+    /// How many listeners an event of this name reaches.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        let mut count = self.names.get(name).map_or(0, Named::count);
+        self.router.matching(name, |_, _| count += 1);
+        count
+    }
+
+    /// The names and patterns that are listened to, sorted, each once.
+    pub(crate) fn listened_to(&self) -> Vec<String> {
+        let names = self.names.iter().filter(|(_, named)| named.count() > 0).map(|(name, _)| *name);
+        let patterns = self.router.patterns().map(Pattern::as_str);
+        let mut all: Vec<String> = names.chain(patterns).map(str::to_owned).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    pub(crate) fn error_listeners(&self) -> Vec<Arc<ErrorListener>> {
+        self.errors.iter().map(|(_, listener)| listener.clone()).collect()
+    }
+
+    /// Makes the slot of a new type known under its name.
+    pub(crate) fn add_slot<E: Event>(&mut self, slot: Arc<Slot<E>>) {
+        self.names.entry(E::INFO.name).or_default().add_slot(slot);
+    }
+
+    /// Fills the slot of a type, if it is empty.
+    pub(crate) fn fill<E: Event>(&mut self, slot: Arc<Slot<E>>) -> Arc<Plan<E>> {
+        if let Some(plan) = slot.load_full() {
+            return plan;
+        }
+        let plan = Arc::new(self.plan_of_type::<E>());
+        slot.fill(plan.clone());
+        self.filled.insert(TypeId::of::<E>(), slot);
+        plan
+    }
+
+    /// Keeps the plan of a name.
+    pub(crate) fn keep(&mut self, name: &Text, waste: &mut Waste) -> Arc<Subject> {
+        match self.keeper.get(name) {
+            Some(subject) => subject,
+            None => {
+                let plan = self.plan_of_name(name);
+                self.keeper.put(name.clone(), plan, waste)
+            }
+        }
+    }
+
+    fn plan_of_type<E: Event>(&self) -> Plan<E> {
+        let mut found: Vec<(Rank, Arc<dyn Hear<E>>)> = Vec::new();
+        if let Some(named) = self.names.get(E::INFO.name) {
+            let versions = named.versions();
+            let own_version = versions.contains(&E::INFO.version);
+            for member in named.members() {
+                let listener = match member.typed().downcast_ref::<Arc<dyn Hear<E>>>() {
+                    Some(listener) => listener.clone(),
+                    None if own_version && member.version() != E::INFO.version => continue,
+                    None => Arc::new(Enveloped(member.enveloped(&versions))),
+                };
+                found.push((member.about().rank(), listener));
+            }
+        }
+        self.router.matching(E::INFO.name, |rank, listener| {
+            found.push((rank, Arc::new(Enveloped(listener.clone()))));
+        });
+        in_order(found)
+    }
+
+    fn plan_of_name(&self, name: &str) -> Plan<Envelope> {
+        let mut found: Vec<(Rank, Arc<dyn Hear<Envelope>>)> = Vec::new();
+        if let Some(named) = self.names.get(name) {
+            let versions = named.versions();
+            found.extend(named.members().map(|member| (member.about().rank(), member.enveloped(&versions))));
+        }
+        self.router.matching(name, |rank, listener| found.push((rank, listener.clone())));
+        in_order(found)
+    }
+
+    fn name_changed(&mut self, name: &str, waste: &mut Waste) {
+        if let Some(named) = self.names.get(name) {
+            named.forget(waste);
+        }
+        self.keeper.forget(name, waste);
+    }
+
+    fn pattern_changed(&mut self, pattern: &Pattern, waste: &mut Waste) {
+        if pattern.is_literal() {
+            self.name_changed(pattern.as_str(), waste);
+        } else {
+            self.everything_changed(waste);
+        }
+    }
+
+    /// A pattern may match any name. Looking for those it does match would cost each change the number of plans; this
+    /// costs each plan once.
+    fn everything_changed(&mut self, waste: &mut Waste) {
+        for (_, slot) in self.filled.drain() {
+            waste.forget(&*slot);
+        }
+        self.keeper.clear(waste);
+    }
+}
+
+/// Ends a listener that has been taken out.
+fn end(about: &About, listener: Box<dyn Held>, waste: &mut Waste) -> usize {
+    about.end();
+    waste.put(listener);
+    1
+}
+
+fn in_order<T: ?Sized>(mut found: Vec<(Rank, Arc<dyn Hear<T>>)>) -> Plan<T> {
+    found.sort_unstable_by_key(|(rank, _)| *rank);
+    Plan::new(found.into_iter().map(|(_, listener)| listener).collect())
+}

@@ -1,0 +1,206 @@
+//! The plans of names that were emitted in envelopes: a bounded cache.
+//!
+//! Names come from outside and need not repeat, so the room for them is fixed: sets of four places, in which a new name
+//! takes the place of an older one. Readers take no lock. Only the [`Keeper`], which lives under the bus's lock, writes.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwapOption, Guard};
+use tidings_core::{Envelope, Text};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::plan::{Plan, Waste};
+
+/// How many sets there are; a power of two. With the places in each this holds 2,048 names in 32 KiB.
+const SETS: usize = 512;
+
+/// How many names that fall into the same set can be kept.
+const PLACES: usize = 4;
+
+/// A name and who is called for it.
+pub(crate) struct Subject {
+    name: Text,
+    plan: Plan<Envelope>,
+}
+
+impl Subject {
+    pub(crate) fn plan(&self) -> &Plan<Envelope> {
+        &self.plan
+    }
+}
+
+/// The readers' side.
+pub(crate) struct Subjects {
+    /// Made when the first envelope is emitted: many buses never see one.
+    sets: OnceLock<Box<[Set]>>,
+    seed: u64,
+}
+
+/// A reader compares tags, which are plain loads, before it takes hold of what is in a place, which costs more.
+#[derive(Default)]
+struct Set {
+    tags: [AtomicU64; PLACES],
+    places: [ArcSwapOption<Subject>; PLACES],
+}
+
+impl Subjects {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { sets: OnceLock::new(), seed }
+    }
+
+    /// The plan of a name, if it is kept.
+    #[inline]
+    pub(crate) fn get(&self, name: &str) -> Option<Guard<Option<Arc<Subject>>>> {
+        let hash = self.hash(name);
+        let set = self.sets.get()?.get(at(hash))?;
+        set.tags.iter().zip(&set.places).filter(|(tag, _)| tag.load(Ordering::Acquire) == hash).find_map(
+            |(_, place)| {
+                let subject = place.load();
+                subject.as_ref().is_some_and(|subject| *subject.name == *name).then_some(subject)
+            },
+        )
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        xxh3_64_with_seed(name.as_bytes(), self.seed)
+    }
+}
+
+fn at(hash: u64) -> usize {
+    (hash as usize) % SETS
+}
+
+/// The writer's side: what is kept where.
+pub(crate) struct Keeper {
+    subjects: Arc<Subjects>,
+    /// The sets in which something is, so that forgetting everything costs what keeping it did.
+    used: BTreeSet<usize>,
+    next: usize,
+}
+
+impl Keeper {
+    pub(crate) fn new(subjects: Arc<Subjects>) -> Self {
+        Self { subjects, used: BTreeSet::new(), next: 0 }
+    }
+
+    /// The plan of a name, if it is kept.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Subject>> {
+        self.subjects.get(name).and_then(Guard::into_inner)
+    }
+
+    /// Keeps the plan of a name that is not kept yet.
+    pub(crate) fn put(&mut self, name: Text, plan: Plan<Envelope>, waste: &mut Waste) -> Arc<Subject> {
+        let hash = self.subjects.hash(&name);
+        let subject = Arc::new(Subject { name, plan });
+        let sets = self.subjects.sets.get_or_init(|| (0..SETS).map(|_| Set::default()).collect());
+        let Some(set) = sets.get(at(hash)) else { return subject };
+        self.used.insert(at(hash));
+        let free = set.places.iter().position(|place| place.load().is_none()).unwrap_or_else(|| {
+            self.next = (self.next + 1) % PLACES;
+            self.next
+        });
+        if let (Some(tag), Some(place)) = (set.tags.get(free), set.places.get(free)) {
+            waste.put(Box::new(place.swap(Some(subject.clone()))));
+            tag.store(hash, Ordering::Release);
+        }
+        subject
+    }
+
+    /// Forgets a name.
+    pub(crate) fn forget(&mut self, name: &str, waste: &mut Waste) {
+        let hash = self.subjects.hash(name);
+        let Some(set) = self.subjects.sets.get().and_then(|sets| sets.get(at(hash))) else { return };
+        for place in &set.places {
+            if place.load().as_ref().is_some_and(|subject| *subject.name == *name) {
+                waste.put(Box::new(place.swap(None)));
+            }
+        }
+    }
+
+    /// Forgets every name.
+    pub(crate) fn clear(&mut self, waste: &mut Waste) {
+        let Some(sets) = self.subjects.sets.get() else { return };
+        for set in std::mem::take(&mut self.used).into_iter().filter_map(|at| sets.get(at)) {
+            for place in &set.places {
+                waste.put(Box::new(place.swap(None)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeper() -> Keeper {
+        Keeper::new(Arc::new(Subjects::new(7)))
+    }
+
+    fn put(keeper: &mut Keeper, name: &str) {
+        keeper.put(name.into(), Plan::new(Box::new([])), &mut Waste::default());
+    }
+
+    fn has(keeper: &Keeper, name: &str) -> bool {
+        keeper.subjects.get(name).is_some()
+    }
+
+    #[test]
+    fn a_name_is_found_until_it_is_forgotten() {
+        let mut keeper = keeper();
+        assert!(!has(&keeper, "a"));
+        keeper.forget("a", &mut Waste::default());
+        put(&mut keeper, "a");
+        put(&mut keeper, "b");
+        assert!(has(&keeper, "a") && has(&keeper, "b") && !has(&keeper, "c"));
+        keeper.forget("a", &mut Waste::default());
+        assert!(!has(&keeper, "a") && has(&keeper, "b"));
+        put(&mut keeper, "a");
+        keeper.clear(&mut Waste::default());
+        assert!(!has(&keeper, "a") && !has(&keeper, "b"));
+        put(&mut keeper, "b");
+        assert!(has(&keeper, "b"));
+    }
+
+    #[test]
+    fn more_names_than_there_is_room_for_push_out_older_ones_and_the_latest_is_always_kept() {
+        let mut keeper = keeper();
+        let names: Vec<String> = (0..20_000).map(|n| format!("order.{n}")).collect();
+        for name in &names {
+            put(&mut keeper, name);
+            assert!(has(&keeper, name), "{name}");
+        }
+        let kept = names.iter().filter(|name| has(&keeper, name)).count();
+        assert!((SETS..=SETS * PLACES).contains(&kept), "{kept}");
+        keeper.clear(&mut Waste::default());
+        assert!(!names.iter().any(|name| has(&keeper, name)));
+    }
+
+    #[test]
+    fn names_whose_hashes_collide_are_told_apart() {
+        let mut keeper = keeper();
+        put(&mut keeper, "a");
+        let (a, b) = (keeper.subjects.hash("a"), keeper.subjects.hash("b"));
+        let sets = keeper.subjects.sets.get().expect("made");
+        let (from, to) = (&sets[at(a)], &sets[at(b)]);
+        to.places[0].store(from.places[0].load_full());
+        to.tags[0].store(b, Ordering::Release);
+        assert!(!has(&keeper, "b"));
+    }
+
+    #[test]
+    fn what_is_forgotten_or_pushed_out_is_let_go() {
+        let mut keeper = keeper();
+        let first = keeper.put("a".into(), Plan::new(Box::new([])), &mut Waste::default());
+        keeper.forget("a", &mut Waste::default());
+        assert_eq!(Arc::strong_count(&first), 1);
+        let second = keeper.put("a".into(), Plan::new(Box::new([])), &mut Waste::default());
+        keeper.clear(&mut Waste::default());
+        assert_eq!(Arc::strong_count(&second), 1);
+    }
+}

@@ -1,0 +1,144 @@
+//! From an event type to its slot, without a lock and without a write to shared memory.
+
+use std::{
+    any::{Any, TypeId},
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
+
+/// How many chains there are; a power of two. Programs have some hundred event types, so that a chain has one or two.
+const CHAINS: usize = 256;
+
+/// A map that only grows: chains of nodes that are set once. Emitting by type is then two loads and a comparison; a map
+/// behind a lock or an atomic pointer would cost as much as all the rest. It is bounded by the number of event types in
+/// the program.
+pub(crate) struct Types {
+    chains: Box<[Link]>,
+}
+
+type Link = OnceLock<Box<Node>>;
+
+struct Node {
+    id: TypeId,
+    slot: Arc<dyn Any + Send + Sync>,
+    next: Link,
+}
+
+impl Types {
+    pub(crate) fn new() -> Self {
+        Self::with_chains(CHAINS)
+    }
+
+    fn with_chains(chains: usize) -> Self {
+        Self { chains: (0..chains).map(|_| Link::new()).collect() }
+    }
+
+    /// The slot that was put there for `E`.
+    #[inline]
+    pub(crate) fn get<E: 'static, S: 'static>(&self) -> Option<&S> {
+        let id = TypeId::of::<E>();
+        let mut node = self.chain(id).get()?;
+        while node.id != id {
+            node = node.next.get()?;
+        }
+        node.slot.downcast_ref()
+    }
+
+    /// The slot for `E`, with what `make` gives if there is none. Of several threads that ask at once, all are given the
+    /// same; `make` may run in vain.
+    pub(crate) fn get_or_put<E: 'static, S: Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce() -> S,
+    ) -> Arc<S> {
+        let id = TypeId::of::<E>();
+        let mut new = Some(make);
+        let mut link = self.chain(id);
+        loop {
+            let node = link.get_or_init(|| {
+                let Some(make) = new.take() else { unreachable!("a link that was set ends the search") };
+                Box::new(Node { id, slot: Arc::new(make()), next: Link::new() })
+            });
+            if node.id == id {
+                let slot = node.slot.clone().downcast();
+                return slot.unwrap_or_else(|_| unreachable!("each type has one kind of slot"));
+            }
+            link = &node.next;
+        }
+    }
+
+    #[inline]
+    fn chain(&self, id: TypeId) -> &Link {
+        let mut hash = TakeIt(0);
+        id.hash(&mut hash);
+        let at = (hash.finish() as usize) & (self.chains.len() - 1);
+        self.chains.get(at).unwrap_or_else(|| unreachable!("the number of chains is a power of two"))
+    }
+}
+
+/// A type id is a hash already.
+struct TakeIt(u64);
+
+impl Hasher for TakeIt {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    struct Kind<const N: usize>;
+
+    macro_rules! put_and_check {
+        ($types:expr, $($n:literal)*) => {$({
+            let put = $types.get_or_put::<Kind<$n>, usize>(|| $n);
+            assert_eq!(*put, $n);
+            assert_eq!($types.get::<Kind<$n>, usize>(), Some(&$n));
+        })*};
+    }
+
+    #[test]
+    fn each_type_has_its_own_slot_and_keeps_it_also_where_all_share_a_chain() {
+        for chains in [1, CHAINS] {
+            let types = Types::with_chains(chains);
+            assert_eq!(types.get::<Kind<0>, usize>(), None);
+            put_and_check!(types, 0 1 2 3 4 5 6 7 8 9);
+            put_and_check!(types, 9 8 7 6 5 4 3 2 1 0);
+            assert_eq!(types.get::<Kind<10>, usize>(), None);
+        }
+    }
+
+    #[test]
+    fn threads_that_ask_at_once_are_given_the_same_slot() {
+        let (types, start) = (Types::new(), Barrier::new(4));
+        let ask = |n: usize| {
+            start.wait();
+            types.get_or_put::<Kind<0>, usize>(|| n)
+        };
+        let slots: Vec<Arc<usize>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|n| {
+                    let ask = &ask;
+                    scope.spawn(move || ask(n))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(slots.iter().all(|slot| Arc::ptr_eq(slot, &slots[0])));
+    }
+}

@@ -358,7 +358,7 @@ fn discard(book: &mut Book, letter: &DeadLetter) -> Result<(), String> {
                 [position],
             );
         }
-        Some((id, row)) if letter.reason == Reason::Follower => {
+        Some((id, row)) if letter.reason == Reason::Follower && !book.rows.is_begun(&id, position) => {
             let overflow = row.overflow.saturating_sub(1);
             book.operate(&id, Some(Row { overflow, ..row }), [position]);
         }

@@ -12,7 +12,7 @@ use crate::{
     DeadLetter,
     dead::dead_namespace,
     delivery::Delivery,
-    rows::{Row, State},
+    rows::{LOOKED_FOR, Row, State},
     runner::{Lanes, delivery},
     shared::Shared,
 };
@@ -21,9 +21,6 @@ pub(crate) struct Keeper {
     pub shared: Arc<Shared>,
     pub lanes: Lanes,
 }
-
-/// Stands for the delivery of a row while it is looked for.
-const LOOKED_FOR: Position = 0;
 
 /// When to look again.
 enum Next {

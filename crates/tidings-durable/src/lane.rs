@@ -130,7 +130,7 @@ impl Lane {
     fn admit(&mut self, delivery: Delivery) {
         let Some(key) = delivery.key.clone() else { return self.ready.push_back(delivery) };
         let queue = self.keys.entry(key).or_default();
-        if queue.busy {
+        if queue.busy || !queue.waiting.is_empty() {
             queue.waiting.push_back(delivery);
         } else {
             queue.busy = true;
@@ -319,8 +319,13 @@ impl Lane {
                 if let Some(queue) = key.and_then(|key| self.keys.get_mut(&key)) {
                     let at = queue.waiting.partition_point(|other| other.position() < delivery.position());
                     queue.waiting.insert(at, *delivery);
-                    let first = queue.waiting.pop_front().expect("one was put in just now");
-                    self.ready.push_front(first);
+                    if at > 0 {
+                        let first = queue.waiting.pop_front().expect("one was put in just now");
+                        self.ready.push_front(first);
+                    } else {
+                        // Whoever has to run first is still on its way here.
+                        queue.busy = false;
+                    }
                 }
             }
         }

@@ -61,6 +61,9 @@ pub(crate) fn row_id(key: Option<&Text>, position: Position) -> Text {
     }
 }
 
+/// Stands for the delivery of a row while it is looked for.
+pub(crate) const LOOKED_FOR: Position = 0;
+
 /// All rows of a subscription: as they are now, and how to get back to what is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -122,6 +125,16 @@ impl Rows {
 
     pub(crate) fn is_in_hand(&self, id: &str) -> bool {
         self.in_hand.contains_key(id)
+    }
+
+    /// Whether the delivery at `position` is the one the row waits for, or is being handled.
+    pub(crate) fn is_begun(&self, id: &str, position: Position) -> bool {
+        let pending = match self.now.get(id).map(|row| &row.state) {
+            Some(State::Pending { position: at, .. }) => *at == position,
+            _ => false,
+        };
+        let in_hand = self.in_hand.get(id);
+        pending || in_hand.is_some_and(|all| all.contains(&position) || all.contains(&LOOKED_FOR))
     }
 
     /// Changes for the next commit: each changed row as it is now.

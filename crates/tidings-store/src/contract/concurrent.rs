@@ -8,10 +8,11 @@ use super::{
     Fresh,
     blind::added,
     documents::value,
-    kit::{Failed, Outcome, all, append, check_page, commit, due, due_row, failed, ids, same, take},
+    kit::{Outcome, all, append, check_page, commit, due, due_row, failed, ids, same, take},
     show::recorded,
+    together::{apply_all, place, sound, together},
 };
-use crate::{AnyStore, Applied, Error, Lease, Read, Recorded};
+use crate::{Error, Lease, Read};
 
 table![
     "concurrent: what many append is all there, once, where their answers say" => appenders,
@@ -26,63 +27,6 @@ table![
 ];
 
 const WRITERS: usize = 16;
-
-/// Runs one task for each of `n` at the same time, and gives their answers in order.
-async fn together<T, F, Fut>(n: usize, work: F) -> Result<Vec<T>, Failed>
-where
-    T: Send + 'static,
-    F: Fn(usize) -> Fut,
-    Fut: Future<Output = T> + Send + 'static,
-{
-    let gate = std::sync::Arc::new(tokio::sync::Barrier::new(n));
-    let tasks: Vec<_> = (0..n)
-        .map(|at| {
-            let (gate, work) = (gate.clone(), work(at));
-            tokio::spawn(async move {
-                gate.wait().await;
-                work.await
-            })
-        })
-        .collect();
-    let mut answers = Vec::with_capacity(n);
-    for task in tasks {
-        answers.push(task.await.map_err(|panic| failed(&format!("a writer panicked: {panic}")))?);
-    }
-    Ok(answers)
-}
-
-/// Applies the commits of `n` writers at the same time.
-async fn apply_all(
-    store: &AnyStore,
-    n: usize,
-    commit: impl Fn(usize) -> Commit,
-) -> Result<Vec<Result<Applied, Error>>, Failed> {
-    together(n, |at| {
-        let (store, commit) = (store.clone(), commit(at));
-        async move { store.apply(commit).await }
-    })
-    .await
-}
-
-/// Where the event at a position is in a list of all; beyond it, if the position is nought.
-fn place(position: u64) -> usize {
-    position.checked_sub(1).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX)
-}
-
-/// What holds of every log: positions from 1 without gaps, versions of each stream likewise, no id twice.
-fn sound(log: &[Recorded]) -> Outcome {
-    let mut versions = std::collections::HashMap::<&str, u64>::new();
-    let mut seen = BTreeSet::new();
-    for (position, event) in (1..).zip(log) {
-        same("a position", event.position, position)?;
-        let version = versions.entry(&event.stream).or_default();
-        *version += 1;
-        same(&format!("the version at position {position}"), event.version, *version)?;
-        ensure!(seen.insert(event.envelope.id()), "{} is there twice", event.envelope.id());
-    }
-    ensure!(log.windows(2).all(|pair| pair[0].recorded <= pair[1].recorded), "recorded time decreases");
-    Ok(())
-}
 
 async fn appenders(fresh: Fresh) -> Outcome {
     const ROUNDS: usize = 10;

@@ -50,6 +50,7 @@ mod read;
 mod show;
 mod tenants;
 mod times;
+mod together;
 
 pub use driver::{Row, failures, rows, run};
 pub use fresh::{Fresh, Reopen};

@@ -6,6 +6,7 @@
 
 mod bugs;
 mod engine;
+mod hooks;
 
 use std::{
     collections::BTreeSet,
@@ -48,7 +49,7 @@ fn report(bug: &'static Bug) -> String {
         for (row, _) in contract::failures(|| ready(fresh(bug))).await {
             let _ = writeln!(text, "    {row}");
         }
-        for seed in 0..8 {
+        for seed in 0..12 {
             if contract::history(fresh(bug), seed, 150).await.is_err() {
                 let _ = writeln!(text, "    {HISTORIES}");
                 break;
@@ -110,7 +111,7 @@ fn an_engine_without_a_bug_passes_where_the_broken_ones_fail() {
 fn a_difference_says_how_to_replay_it_and_what_both_answered() {
     static LATE: Bug = Bug {
         name: "the head is one too far",
-        hooks: &[engine::Hook::Answer(|_, _, answer| {
+        hooks: &[hooks::Hook::Answer(|_, _, answer| {
             if let Ok(applied) = answer {
                 applied.last += 1;
             }

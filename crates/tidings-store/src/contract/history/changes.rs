@@ -20,7 +20,7 @@ impl Plan {
             let (change, indexed) = (self.document_change(), self.dice.some(&["s", "n"], 2).into());
             commit.documents.push(DocumentWrite { key, change, indexed, expected });
         }
-        if self.dice.chance(10) {
+        while self.dice.chance(15) {
             let key = self.dice.document_key();
             let version = self.version(&commit.tenant, &key).await;
             commit.reads.push(DocumentRead { key, version });
@@ -64,7 +64,10 @@ impl Plan {
         let expected_revision =
             if self.dice.chance(80) { now.revision } else { self.dice.below(now.revision + 2) };
         let watermark = self.dice.below(50);
-        let settled = (0..self.dice.below(4)).map(|at| watermark + 2 + at * 3).collect();
+        let mut settled: Vec<u64> = (0..self.dice.below(4)).map(|at| watermark + 2 + at * 3).collect();
+        if self.dice.chance(5) {
+            settled.reverse();
+        }
         CheckpointMove { name: Text::from(name), expected_revision, watermark, settled }
     }
 

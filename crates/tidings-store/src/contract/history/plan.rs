@@ -96,11 +96,10 @@ impl Plan {
     }
 
     fn set(&mut self, clock: &ManualClock) -> Op {
-        let micros = if self.dice.chance(75) {
-            i64::try_from(self.dice.below(20_000_000)).unwrap_or(0)
-        } else {
-            -i64::try_from(self.dice.below(20_000_000)).unwrap_or(0)
-        };
+        // Mostly whole seconds, so that times meet the ends of ranges.
+        let unit = if self.dice.chance(80) { 1_000_000 } else { 1_001 };
+        let span = i64::try_from(self.dice.below(20)).unwrap_or(0) * unit;
+        let micros = if self.dice.chance(75) { span } else { -span };
         clock.set(Timestamp::from_micros(clock.now().as_micros() + micros));
         Op::Clock(clock.now())
     }
@@ -159,19 +158,19 @@ impl Plan {
             let append = self.new_append(&commit.tenant, now).await;
             commit.appends.push(append);
         }
-        if self.dice.chance(12) {
+        while self.dice.chance(15) {
             let lease = self.dice.pick(&show::LEASES);
             let known = self.epochs.get(lease).copied().unwrap_or(0);
             let epoch = if self.dice.chance(75) { known } else { self.dice.below(known + 2) };
             commit.fences.push(Fence { lease: Text::from(lease), epoch });
         }
-        if self.dice.chance(20) {
+        while self.dice.chance(20) {
             let head = self.model.head().await.unwrap_or(0);
             let after = head.saturating_sub(self.dice.below(8));
             commit.conditions.push(NothingSince { query: self.dice.query(), after });
         }
         self.add_documents(&mut commit).await;
-        if self.dice.chance(15) {
+        while self.dice.chance(15) {
             let checkpoint = self.checkpoint_move().await;
             commit.checkpoints.push(checkpoint);
         }
@@ -179,7 +178,7 @@ impl Plan {
             let change = self.due_change(now);
             commit.due.push(change);
         }
-        if self.dice.chance(10) {
+        while self.dice.chance(20) {
             let key = Text::from(self.dice.pick(&show::BLOBS));
             let bytes = Bytes::from(vec![self.dice.pick(b"xyz"); self.dice.index(50)]);
             let put = self.dice.chance(70);

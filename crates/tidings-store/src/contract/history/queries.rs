@@ -20,10 +20,10 @@ pub(super) const STREAMS: [&str; 6] = ["order-1", "order-2", "user-1", "audit", 
 pub(super) const IDS: [&str; 6] = ["d", "d0", "d1", "D1", "e%", "é"];
 
 /// The documents' namespaces.
-pub(super) const NAMESPACES: [&str; 2] = ["view", "$own"];
+pub(super) const NAMESPACES: [&str; 3] = ["view", "$own", "View"];
 
 /// The queues of due rows.
-pub(super) const QUEUES: [&str; 2] = ["timers", "parked"];
+pub(super) const QUEUES: [&str; 3] = ["timers", "parked", "Timers"];
 
 /// The owners of leases.
 pub(super) const OWNERS: [&str; 3] = ["me", "you", "she"];

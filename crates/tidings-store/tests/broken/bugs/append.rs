@@ -4,7 +4,7 @@ use tidings_core::{BlobChange, Commit, DocumentChange, DueChange, Expected, Text
 use tidings_store::{Error, ErrorKind};
 
 use super::{Bug, bug};
-use crate::engine::{Answer, Hook, Inside};
+use crate::hooks::{Answer, Hook, Inside};
 
 pub const BUGS: &[Bug] = &[
     bug("expected versions are forgotten", &[Hook::Commit(|commit| expecting(commit, |_| Expected::Any))]),

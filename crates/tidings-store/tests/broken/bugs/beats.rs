@@ -1,7 +1,7 @@
 //! Signs of life.
 
 use super::{Bug, bug};
-use crate::engine::Hook;
+use crate::hooks::Hook;
 
 pub const BUGS: &[Bug] = &[
     bug("no beats are sent", &[Hook::Beat(|_, _, _| false)]),

@@ -4,7 +4,7 @@ use tidings_core::{Commit, EventQuery, NothingSince};
 use tidings_store::{Error, Read};
 
 use super::{Bug, bug};
-use crate::engine::{Answer, Hook, Inside, now};
+use crate::hooks::{Answer, Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug("conditions are ignored", &[Hook::Commit(|commit| commit.conditions.clear())]),

@@ -5,7 +5,7 @@ use tidings_core::{BlindChange, BlobChange, Commit, DocumentChange, DocumentWrit
 use tidings_store::{Checkpoint, Document, Error};
 
 use super::{Bug, bug, ids::lower};
-use crate::engine::{Answer, Hook, Inside, now};
+use crate::hooks::{Answer, Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug(

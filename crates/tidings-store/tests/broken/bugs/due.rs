@@ -5,7 +5,7 @@ use tidings_core::{DueChange, DueRow, Tenant, Text, Timestamp};
 use tidings_store::{Error, Tenants};
 
 use super::{Bug, bug};
-use crate::engine::{Hook, Inside, now};
+use crate::hooks::{Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug("due rows come in order of their ids", &[Hook::Due(|rows| rows.sort_by(|a, b| a.1.id.cmp(&b.1.id)))]),

@@ -3,7 +3,7 @@
 use tidings_core::{Attribute, EnvelopeBuilder, JSON, PayloadForm, Text};
 
 use super::{Bug, bug};
-use crate::engine::Hook;
+use crate::hooks::Hook;
 
 pub const BUGS: &[Bug] = &[
     bug(

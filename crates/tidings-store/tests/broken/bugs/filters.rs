@@ -4,7 +4,7 @@ use tidings_core::{Text, Timestamp, category};
 use tidings_store::Filter;
 
 use super::{Bug, bug};
-use crate::engine::Hook;
+use crate::hooks::Hook;
 
 pub const BUGS: &[Bug] = &[
     bug("a filter's names are ignored", &[Hook::Ask(|_, read| read.filter.names.clear())]),

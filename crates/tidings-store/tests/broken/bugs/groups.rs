@@ -6,7 +6,7 @@ use tidings_core::{BlindChange, Commit, DocumentChange, DueChange, Expected};
 use tidings_store::Applied;
 
 use super::{Bug, append::ids_known, bug};
-use crate::engine::{Answer, Hook, Inside};
+use crate::hooks::{Answer, Hook, Inside};
 
 pub const BUGS: &[Bug] = &[
     bug(

@@ -6,7 +6,7 @@ use tidings_core::{Append, Commit, Envelope, Text};
 use tidings_store::{Applied, Error, Read, Recorded};
 
 use super::{Bug, bug};
-use crate::engine::{Answer, Hook, Inside, now};
+use crate::hooks::{Answer, Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug("ids are not checked", &[Hook::Apply(always_new), Hook::Event(strip), Hook::Find(find_stripped)]),

@@ -6,7 +6,7 @@ use tidings_core::{Clock, Text, Timestamp};
 use tidings_store::{Error, Lease};
 
 use super::{Bug, bug, ids::lower};
-use crate::engine::{Hook, Inside, now};
+use crate::hooks::{Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug("fences are ignored", &[Hook::Commit(|commit| commit.fences.clear())]),

@@ -5,7 +5,7 @@ use tidings_core::{DocumentChange, Text};
 use tidings_store::{DocumentQuery, Fault, StoreStats};
 
 use super::{Bug, bug, ids::lower};
-use crate::engine::{Hook, Inside, now};
+use crate::hooks::{Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug(

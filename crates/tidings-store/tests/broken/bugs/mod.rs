@@ -15,7 +15,7 @@ mod read;
 mod restart;
 mod tenants;
 
-use crate::engine::Hook;
+use crate::hooks::Hook;
 
 /// A way to be wrong.
 pub struct Bug {

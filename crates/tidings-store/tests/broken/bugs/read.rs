@@ -4,7 +4,7 @@ use tidings_core::{Clock, Timestamp};
 use tidings_store::{Direction, Filter, Page, Read, Tenants};
 
 use super::{Bug, bug};
-use crate::engine::{Hook, Inside, now};
+use crate::hooks::{Hook, Inside, now};
 
 pub const BUGS: &[Bug] = &[
     bug(

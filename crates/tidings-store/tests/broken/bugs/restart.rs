@@ -6,7 +6,7 @@ use tidings_core::{Commit, Expected};
 use tidings_store::{Error, Fault, Lease, MemoryStore, Page};
 
 use super::{Bug, append::ids_known, bug};
-use crate::engine::{Hook, now};
+use crate::hooks::{Hook, now};
 
 pub const BUGS: &[Bug] = &[
     bug(

@@ -4,7 +4,7 @@ use tidings_core::{Tenant, Text};
 use tidings_store::{DocumentQuery, Read, Tenants};
 
 use super::{Bug, bug};
-use crate::engine::{Hook, now};
+use crate::hooks::{Hook, now};
 
 pub const BUGS: &[Bug] = &[
     bug("the tenant of a commit is ignored", &[Hook::Commit(|commit| commit.tenant = Tenant::default())]),

@@ -5,7 +5,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use bytes::Bytes;
@@ -155,6 +155,10 @@ pub enum EnvelopeError {
     Payload(String),
 }
 
+/// What an envelope begins with; shared, because each has its own soon.
+static NO_ID: LazyLock<Text> = LazyLock::new(|| Text::from(""));
+static SOURCE: LazyLock<Text> = LazyLock::new(|| Text::from("/tidings"));
+
 /// The longest id, source, key, subject, stream or tag, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
@@ -167,10 +171,10 @@ pub const TAGS_MAX: usize = 64;
 impl Envelope {
     /// Begins an envelope for an event called `name`.
     pub fn build(name: impl Into<Text>) -> EnvelopeBuilder {
-        EnvelopeBuilder(Inner {
-            id: Text::from(""),
+        EnvelopeBuilder(Arc::new(Inner {
+            id: NO_ID.clone(),
             name: name.into(),
-            source: Text::from("/tidings"),
+            source: SOURCE.clone(),
             schema_version: 1,
             hops: 0,
             priority: Priority::Normal,
@@ -185,7 +189,7 @@ impl Envelope {
             content_type: None,
             data: Data::Bytes(Bytes::new()),
             rare: None,
-        })
+        }))
     }
 
     /// Begins an envelope for a typed event: its name, version, key and tags; the payload is serialised when somebody
@@ -193,7 +197,7 @@ impl Envelope {
     pub fn of<E: Event>(event: impl Into<Arc<E>>) -> EnvelopeBuilder {
         let event: Arc<E> = event.into();
         let mut builder = Self::build(E::INFO.name);
-        let inner = &mut builder.0;
+        let inner = builder.inner();
         inner.schema_version = E::INFO.version;
         inner.key = event.key().map(Text::from);
         inner.tags = event.tags();
@@ -350,7 +354,7 @@ impl Envelope {
 
     /// A builder with everything of this envelope, to make a changed one.
     pub fn edit(&self) -> EnvelopeBuilder {
-        EnvelopeBuilder(Inner::clone(&self.0))
+        EnvelopeBuilder(self.0.clone())
     }
 
     /// Whether both carry the same content: everything but the id's owner, which is what "same id" compares.
@@ -395,62 +399,68 @@ impl fmt::Debug for Envelope {
 /// Makes an [`Envelope`]; every setter replaces what was there.
 #[derive(Clone)]
 #[must_use = "an envelope is made by `finish`"]
-pub struct EnvelopeBuilder(Inner);
+pub struct EnvelopeBuilder(Arc<Inner>);
 
 impl EnvelopeBuilder {
+    /// The content, which is this builder's alone until it is finished: it is made where it stays, and never moved. A
+    /// builder that was cloned gets its own here.
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
     fn rare(&mut self) -> &mut Rare {
-        self.0.rare.get_or_insert_default()
+        self.inner().rare.get_or_insert_default()
     }
 
     /// The id; without one, `finish` gives it a new UUIDv7.
     pub fn id(mut self, id: impl Into<Text>) -> Self {
-        self.0.id = id.into();
+        self.inner().id = id.into();
         self
     }
     /// Who produced it, as a URI reference; `/tidings` by default.
     pub fn source(mut self, source: impl Into<Text>) -> Self {
-        self.0.source = source.into();
+        self.inner().source = source.into();
         self
     }
     /// The version of the event's schema, from 1.
     pub fn schema_version(mut self, version: u32) -> Self {
-        self.0.schema_version = version;
+        self.inner().schema_version = version;
         self
     }
     /// The key that orders deliveries.
     pub fn key(mut self, key: impl Into<Text>) -> Self {
-        self.0.key = Some(key.into());
+        self.inner().key = Some(key.into());
         self
     }
     /// What the event is about.
     pub fn subject(mut self, subject: impl Into<Text>) -> Self {
-        self.0.subject = Some(subject.into());
+        self.inner().subject = Some(subject.into());
         self
     }
     /// The stream, instead of the default one.
     pub fn stream(mut self, stream: impl Into<Text>) -> Self {
-        self.0.stream = Some(stream.into());
+        self.inner().stream = Some(stream.into());
         self
     }
     /// All tags, as `field:value`.
     pub fn tags(mut self, tags: Vec<Text>) -> Self {
-        self.0.tags = tags;
+        self.inner().tags = tags;
         self
     }
     /// One more tag.
     pub fn tag(mut self, field: &str, value: impl fmt::Display) -> Self {
-        self.0.tags.push(format!("{field}:{value}").into());
+        self.inner().tags.push(format!("{field}:{value}").into());
         self
     }
     /// When the event happened.
     pub fn time(mut self, time: impl Into<EventTime>) -> Self {
-        self.0.time = Some(time.into());
+        self.inner().time = Some(time.into());
         self
     }
     /// When the event happened, if that is known.
     pub fn time_if_absent(mut self, now: impl FnOnce() -> Timestamp) -> Self {
         if self.0.time.is_none() {
-            self.0.time = Some(now().into());
+            self.inner().time = Some(now().into());
         }
         self
     }
@@ -461,17 +471,17 @@ impl EnvelopeBuilder {
     }
     /// The first event of the chain.
     pub fn correlation(mut self, id: impl Into<Text>) -> Self {
-        self.0.correlation = Some(id.into());
+        self.inner().correlation = Some(id.into());
         self
     }
     /// The event whose handling published this one.
     pub fn causation(mut self, id: impl Into<Text>) -> Self {
-        self.0.causation = Some(id.into());
+        self.inner().causation = Some(id.into());
         self
     }
     /// How many handlers lie between the first event of the chain and this one.
     pub fn hops(mut self, hops: u16) -> Self {
-        self.0.hops = hops;
+        self.inner().hops = hops;
         self
     }
     /// On whose behalf.
@@ -486,7 +496,7 @@ impl EnvelopeBuilder {
     }
     /// How urgent it is.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.0.priority = priority;
+        self.inner().priority = priority;
         self
     }
     /// The W3C `traceparent`.
@@ -511,7 +521,7 @@ impl EnvelopeBuilder {
     }
     /// The content type.
     pub fn content_type(mut self, content_type: impl Into<Text>) -> Self {
-        self.0.content_type = Some(content_type.into());
+        self.inner().content_type = Some(content_type.into());
         self
     }
     /// The payload as JSON text. It is not parsed here.
@@ -520,17 +530,17 @@ impl EnvelopeBuilder {
     }
     /// The payload, and how it is to be read.
     pub fn payload(mut self, form: PayloadForm, bytes: impl Into<Bytes>) -> Self {
-        self.0.form = form;
-        self.0.data = Data::Bytes(bytes.into());
+        self.inner().form = form;
+        self.inner().data = Data::Bytes(bytes.into());
         self
     }
 
     /// Continues the chain of `cause`: its correlation (or itself, when it began the chain), causation, one hop more,
     /// and its user, tenant and trace.
     pub fn caused_by(mut self, cause: &Envelope) -> Self {
-        self.0.correlation = Some(cause.correlation().unwrap_or(cause.id()).clone());
-        self.0.causation = Some(cause.id().clone());
-        self.0.hops = cause.hops().saturating_add(1);
+        self.inner().correlation = Some(cause.correlation().unwrap_or(cause.id()).clone());
+        self.inner().causation = Some(cause.id().clone());
+        self.inner().hops = cause.hops().saturating_add(1);
         if let Some(from) = cause.0.rare.as_deref()
             && (from.user.is_some() || from.tenant.is_some() || from.trace_parent.is_some())
         {
@@ -548,7 +558,7 @@ impl EnvelopeBuilder {
     /// # Errors
     /// An invalid name, an empty or overlong text.
     pub fn finish(mut self) -> Result<Envelope, EnvelopeError> {
-        let inner = &mut self.0;
+        let inner = self.inner();
         check_topic(&inner.name)?;
         if inner.id.is_empty() {
             inner.id = crate::id::next();
@@ -593,11 +603,11 @@ impl EnvelopeBuilder {
         if inner.rare.as_deref() == Some(&Rare::default()) {
             inner.rare = None;
         }
-        Ok(Envelope(Arc::new(self.0)))
+        Ok(Envelope(self.0))
     }
 
     /// The envelope without the checks of [`finish`](Self::finish), for an engine that reads back what it had checked.
     pub fn trusted(self) -> Envelope {
-        Envelope(Arc::new(self.0))
+        Envelope(self.0)
     }
 }

@@ -240,8 +240,9 @@ pub enum BlobChange {
 
 /// Everything one writer wants written at once.
 ///
-/// Checks come first, in this order: fences, checkpoint revisions, ids already known, stream versions, conditions on
-/// events, document versions, due rows to take. When one fails, nothing is written.
+/// Checks come first, in this order: fences, ids already known, checkpoint revisions, stream versions, conditions on
+/// events, document versions, due rows to take. When one fails, nothing is written. Known ids come before revisions, so
+/// that repeating a commit whose outcome was unknown tells what became of it.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// The tenant of all rows in it.

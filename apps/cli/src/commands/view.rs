@@ -170,12 +170,16 @@ struct Documents {
     out: output::Out,
     json: bool,
     rows: Rows,
+    shown: u64,
 }
 
 impl Documents {
     fn new(json: bool) -> Self {
-        let rows = Rows::new([Column::Text("id"), Column::Number("version"), Column::Text("value")]);
-        Self { out: output::out(), json, rows }
+        Self { out: output::out(), json, rows: Self::rows(), shown: 0 }
+    }
+
+    fn rows() -> Rows {
+        Rows::new([Column::Text("id"), Column::Number("version"), Column::Text("value")])
     }
 
     fn push(&mut self, document: &Document) -> anyhow::Result<()> {
@@ -186,13 +190,17 @@ impl Documents {
             output::json_line(&mut self.out, &object)?;
         } else {
             self.rows.push([&*document.key.id, &document.version.to_string(), &cut(value)]);
+            self.shown += 1;
+            if self.rows.len() == PAGE {
+                std::mem::replace(&mut self.rows, Self::rows()).print(&mut self.out)?;
+            }
         }
         Ok(())
     }
 
     fn finish(mut self, more: Option<Text>) -> anyhow::Result<ExitCode> {
         if !self.json {
-            if self.rows.len() == 0 {
+            if self.shown == 0 {
                 writeln!(self.out, "no documents")?;
             }
             self.rows.print(&mut self.out)?;

@@ -132,7 +132,7 @@ async fn feed(
     let interrupted = tidings::signals();
     tokio::pin!(interrupted);
     let (mut stopping, mut ended) = (false, None);
-    loop {
+    while writing.in_flight() || (!stopping && ended.is_none()) {
         tokio::select! {
             biased;
             () = &mut interrupted, if !stopping => {
@@ -153,7 +153,6 @@ async fn feed(
                 Some(Message::End(end)) => ended = Some(end),
                 None => ended = Some(Err(std::io::Error::other("the reading thread has ended early"))),
             },
-            else => break,
         }
     }
     bar.finish_and_clear();

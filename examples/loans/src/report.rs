@@ -117,12 +117,9 @@ impl Report {
 
         writeln!(out, "\n{:<32}{:>10}{:>10}{:>10}", "activity", "schedule", "start", "complete")?;
         for (activity, steps) in &self.activities {
-            write!(out, "{activity:<32}")?;
-            for step in STEPS {
-                let number = steps.get(step).map_or_else(String::new, |number| count(*number));
-                write!(out, "{number:>10}")?;
-            }
-            writeln!(out)?;
+            let [schedule, start, complete] =
+                STEPS.map(|step| steps.get(step).map_or_else(|| "-".to_owned(), |number| count(*number)));
+            writeln!(out, "{activity:<32}{schedule:>10}{start:>10}{complete:>10}")?;
         }
 
         writeln!(out, "\n{:<12}{:>14}{:>16}{:>14}", "outcome", "applications", "euros", "median days")?;
@@ -164,7 +161,7 @@ fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

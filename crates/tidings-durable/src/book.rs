@@ -375,3 +375,6 @@ pub(crate) fn lease_name(subscription: &str) -> Text {
 pub(crate) fn rows_namespace(subscription: &str) -> Text {
     Text::from(format!("$blocked/{subscription}"))
 }
+
+#[cfg(test)]
+mod tests;

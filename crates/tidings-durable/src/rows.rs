@@ -161,3 +161,6 @@ impl Rows {
         self.followers = self.now.values().map(|row| row.followers).sum();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -317,3 +317,6 @@ fn fold_blind(changes: &mut Vec<BlindChange>, more: &[BlindChange]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! Benchmarks: our code and its peers, side by side in one run.
+//!
+//! Each binary is a job; all of them measure with the [`harness`]. Run them with `cargo xtask bench [JOB]`, or one alone
+//! with `cargo run --release -p tidings-benches --bin JOB`, which prints the same tables.
+
+pub mod audit;
+pub mod child;
+pub mod disk;
+pub mod harness;
+pub mod peers;
+pub mod workload;

@@ -36,6 +36,9 @@ impl Rows {
             Column::Number(name) => Cell::new(name).set_alignment(CellAlignment::Right),
         });
         table.set_header(heading);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 1));
+        }
         Self { columns, table }
     }
 

@@ -45,7 +45,9 @@ pub fn run(store: &Path, cents: &[u64]) {
         app.start().await.expect("started");
         for (at, cents) in cents.iter().enumerate() {
             let order = format!("o{at}");
-            app.publish(OrderPlaced { order, card: "4711-0815".into(), cents: *cents }).await.expect("published");
+            app.publish(OrderPlaced { order, card: "4711-0815".into(), cents: *cents })
+                .await
+                .expect("published");
         }
         app.settled().await.expect("settled");
         app.shutdown().await;

@@ -78,6 +78,11 @@ impl Batch {
         (self.events.len() + self.rejects.len()) as u64 + self.doubled
     }
 
+    /// How many bytes the lines of its events have.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// The event as a line that is not added.
     pub fn reject(text: &[u8], event: &Parsed, reason: String, field: Option<&str>) -> Reject {
         let text = text.get(event.text.clone()).unwrap_or_default();

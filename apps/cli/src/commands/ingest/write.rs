@@ -9,8 +9,11 @@ use tidings::{
 
 use super::{Totals, parse::Batch, rejects::Rejects, relay, relay::Relay};
 
-/// Commits in flight.
-const FLIGHTS: usize = 6;
+/// Commits in flight: about half of them are made durable by one sync while the others are being sent on their way.
+const FLIGHTS: usize = 32;
+
+/// Bytes of lines in flight, over which no further commit is sent on its way: 32 MiB.
+const FLIGHT_BYTES: usize = 32 << 20;
 
 type Answer = Result<Applied, StoreError>;
 
@@ -27,6 +30,8 @@ pub struct Writing<'a> {
     /// What has become of the lines so far.
     pub totals: Totals,
     window: VecDeque<Flight>,
+    /// Bytes of lines in the window.
+    bytes: usize,
     /// Batches that were not written as they are, in order; they are looked at when nothing is in flight.
     again: Vec<Batch>,
     relay: Relay,
@@ -36,7 +41,7 @@ impl<'a> Writing<'a> {
     /// Nothing written yet.
     pub fn new(store: &'a AnyStore, rejects: Rejects) -> Self {
         let (window, again, relay) = (VecDeque::new(), Vec::new(), Relay::new());
-        Self { store, rejects, totals: Totals::default(), window, again, relay }
+        Self { store, rejects, totals: Totals::default(), window, bytes: 0, again, relay }
     }
 
     /// The name of this run.
@@ -51,7 +56,7 @@ impl<'a> Writing<'a> {
 
     /// Whether another batch can be taken.
     pub fn has_room(&self) -> bool {
-        self.window.len() < FLIGHTS && self.again.is_empty()
+        self.window.len() < FLIGHTS && self.bytes < FLIGHT_BYTES && self.again.is_empty()
     }
 
     /// Sends a batch on its way.
@@ -76,6 +81,7 @@ impl<'a> Writing<'a> {
             Poll::Ready(answer) => Box::pin(std::future::ready(answer)),
             Poll::Pending => apply,
         };
+        self.bytes += batch.bytes();
         self.window.push_back(Flight { batch, answer });
         Ok(())
     }
@@ -91,6 +97,7 @@ impl<'a> Writing<'a> {
     /// Takes note of the oldest commit's answer.
     pub async fn settled(&mut self, answer: Answer) -> anyhow::Result<()> {
         let Some(Flight { batch, .. }) = self.window.pop_front() else { return Ok(()) };
+        self.bytes -= batch.bytes();
         match answer {
             Ok(applied) => {
                 self.count(&batch, applied.repeated);

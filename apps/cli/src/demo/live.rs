@@ -39,11 +39,8 @@ impl Live {
     /// Says what will be done, on standard error.
     pub fn new(shop: &ShopOpened, home: &Home, kills: Option<u64>) -> Self {
         let orders = shop.orders;
-        let killed = kills.map_or(String::new(), |kills| format!(", killed {kills} times on the way"));
-        remark(format_args!(
-            "{} orders through orders, inventory, payments and shipping{killed}",
-            count(orders)
-        ));
+        let killed = kills.map_or(String::new(), |kills| format!(", killed {kills} times"));
+        remark(format_args!("{} orders through a shop of four modules{killed}", count(orders)));
         let temporary = if home.is_temporary() { " (temporary)" } else { "" };
         remark(format_args!("store {}{temporary}, seed {}", home.url, shop.seed));
         let block = std::io::stderr().is_terminal().then(|| Block::new(orders));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidings::{
     Position,
     durable::DEAD_PREFIX,
-    store::{AnyStore, DocumentQuery, Recorded},
+    store::{AnyStore, DocumentQuery, Recorded, StoreStats},
 };
 
 use super::{Check, Progress, ledger::Ledger};
@@ -205,12 +205,8 @@ impl<'a> Unsettled<'a> {
 }
 
 /// What is left to do.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn pending(store: &AnyStore, unsettled: Unsettled<'_>) -> Result<Check> {
+pub fn pending(stats: &StoreStats, unsettled: Unsettled<'_>) -> Check {
     let mut faults = unsettled.faults;
-    let stats = store.stats().await?;
     let rows = stats.due.iter().filter(|(_, rows)| *rows > 0);
     faults.extend(rows.map(|(queue, rows)| format!("{rows} events wait in {queue} for their time")));
     let blocked = stats.documents.iter().filter(|(name, rows)| name.starts_with(BLOCKED_PREFIX) && *rows > 0);
@@ -218,22 +214,16 @@ pub async fn pending(store: &AnyStore, unsettled: Unsettled<'_>) -> Result<Check
         format!("{} has {rows} orders that wait", name.trim_start_matches(BLOCKED_PREFIX))
     }));
     let says = format!("nothing; {} subscriptions have handled all they hear", HEARS.len());
-    Ok(Check::new("pending", says, faults))
+    Check::new("pending", says, faults)
 }
 
 /// What was given up.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn dead(store: &AnyStore) -> Result<Check> {
-    let stats = store.stats().await?;
-    let letters =
-        stats.documents.iter().filter(|(name, letters)| name.starts_with(DEAD_PREFIX) && *letters > 0);
-    let faults = letters.map(|(name, letters)| {
-        format!("{} has {letters} dead letters", name.trim_start_matches(DEAD_PREFIX))
-    });
-    let faults = faults.collect();
-    Ok(Check::new("dead letters", "none".into(), faults))
+pub fn dead(stats: &StoreStats) -> Check {
+    let letters = stats.documents.iter().filter(|(name, all)| name.starts_with(DEAD_PREFIX) && *all > 0);
+    let faults = letters
+        .map(|(name, all)| format!("{} has {all} dead letters", name.trim_start_matches(DEAD_PREFIX)))
+        .collect();
+    Check::new("dead letters", "none".into(), faults)
 }
 
 /// The store's own check of everything in it.

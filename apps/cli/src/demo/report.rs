@@ -21,6 +21,9 @@ use super::{
 };
 use crate::output::{self, number::count};
 
+/// So many kills are listed.
+const KILLS_SHOWN: usize = 10;
+
 /// What this run of the demo did.
 pub struct Work {
     /// How long it took.
@@ -100,7 +103,7 @@ impl Report {
             commits: proof.commits,
             events_per_second: rate(events),
             orders_per_second: rate(ended),
-            seconds,
+            seconds: (seconds * 1e3).round() / 1e3,
             latency_ms: proof.latency,
             retries: work.retries,
             kills: work.kills,
@@ -149,9 +152,7 @@ impl Report {
             None => writeln!(out)?,
         }
         if let Some(kills) = &self.kills {
-            let at: Vec<String> =
-                kills.iter().map(|at| format!("{}", at * 100 / self.events.max(1))).collect();
-            writeln!(out, "  killed {} times, after {} % of the events", kills.len(), at.join(", "))?;
+            writeln!(out, "  killed {} times: {}", kills.len(), percents(kills, self.events))?;
         }
         writeln!(out)?;
         checks(&mut out, style, self.prover, &self.checks)?;
@@ -163,6 +164,14 @@ impl Report {
         }
         Ok(out.flush()?)
     }
+}
+
+/// Where in the log the kills were, as far as a line has room.
+fn percents(kills: &[Position], events: u64) -> String {
+    let percent = |at: &Position| (at * 100 / events.max(1)).to_string();
+    let shown: Vec<String> = kills.iter().take(KILLS_SHOWN).map(percent).collect();
+    let more = if kills.len() > KILLS_SHOWN { ", …" } else { "" };
+    format!("after {}{more} % of the events", shown.join(", "))
 }
 
 /// Prints a proof alone.

@@ -135,7 +135,7 @@ fn proof(mut ledger: Ledger, progress: &Progress, checks: Vec<Check>) -> Proof {
     ledger.latencies.sort_unstable();
     let at = |share: f64| {
         let last = ledger.latencies.len().checked_sub(1)?;
-        Some(ledger.latencies[(last as f64 * share) as usize].as_secs_f64() * 1e3)
+        Some(ledger.latencies[(last as f64 * share) as usize].as_micros() as f64 / 1e3)
     };
     let latency = |share| at(share).unwrap_or(0.0);
     let took = ledger.last.zip(ledger.first).map_or(Duration::ZERO, |(last, first)| last.since(first));

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Calls, DAWN, Gate, World, every, ms, on, once, order, secs};
+use support::{Calls, DAWN, Gate, World, every, ms, on, order, secs};
 use tidings_core::{Backoff, Envelope, Failure, Policy, Registration, Retry, Subscribe, View};
 use tidings_durable::{Config, Reason};
 
@@ -325,5 +325,4 @@ fn an_unkeyed_delivery_that_waits_blocks_nobody() {
     node.settle();
     assert_eq!(calls.ids().last().map(String::as_str), Some("1"));
     assert!(world.rows("s").is_empty() && world.dead("s").is_empty());
-    let _ = once();
 }

@@ -87,7 +87,7 @@ impl Link {
         self.commits.lock().clone()
     }
 
-    /// Those of them that moved it over at least one delivery with effects.
+    /// Commits that were tried since the plan was made, applied or not.
     pub fn tried(&self) -> u64 {
         self.applies.load(Ordering::SeqCst)
     }

@@ -50,10 +50,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(home: &Home) -> Result<Self> {
+    fn start(home: &Home, open: u64) -> Result<Self> {
         let words = tempfile::tempfile()?;
         let mut command = itself(home)?;
-        command.arg("--at-work").stdout(Stdio::null()).stderr(words.try_clone()?);
+        command
+            .args(["--at-work", "--open", &open.to_string()])
+            .stdout(Stdio::null())
+            .stderr(words.try_clone()?);
         Ok(Self { process: command.spawn().context("starting the shop")?, words })
     }
 
@@ -86,7 +89,7 @@ impl Drop for Worker {
 ///
 /// # Errors
 /// When it does not go on, or ends before all the kills.
-pub async fn run(home: &Home, customers: &Customers, kills: u64, live: &mut Live) -> Result<Work> {
+pub async fn run(home: &Home, customers: &Customers, kills: u64, open: u64, live: &mut Live) -> Result<Work> {
     let orders = customers.shop.orders;
     ensure!(
         orders / kills >= ORDERS_PER_KILL_MIN,
@@ -98,7 +101,7 @@ pub async fn run(home: &Home, customers: &Customers, kills: u64, live: &mut Live
     watcher.follower.catch_up().await?;
     let before = watcher.follower.seen.clone();
     let begun = Instant::now();
-    let mut worker = Worker::start(home)?;
+    let mut worker = Worker::start(home, open)?;
     let mut killed = Vec::new();
     for (point, late) in moments(customers.shop.seed, before.position, orders, kills) {
         while store.head().await? < point {
@@ -115,7 +118,7 @@ pub async fn run(home: &Home, customers: &Customers, kills: u64, live: &mut Live
         let at = store.head().await?;
         killed.push(at);
         live.note(&format!("  killed at event {} ({} of {kills})", count(at), killed.len()));
-        worker = Worker::start(home)?;
+        worker = Worker::start(home, open)?;
     }
     let status = loop {
         if let Some(status) = worker.process.try_wait()? {

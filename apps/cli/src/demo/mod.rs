@@ -27,6 +27,7 @@ mod shop;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use tidings::store::AnyStore;
 use tokio::sync::watch;
 
 use self::{
@@ -66,6 +67,11 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
+    /// How many orders may be in the works at once: fewer make each faster, more make the shop faster
+    #[arg(long, value_name = "N", default_value_t = shop::PLACES,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    open: u64,
+
     /// Keep the temporary store
     #[arg(long)]
     keep: bool,
@@ -92,7 +98,7 @@ pub async fn run(args: Args, global: &Global) -> Result<ExitCode> {
     }
     if args.at_work {
         let (store, customers) = home.open(None, None).await?;
-        shop::run(store, customers, watch::channel(Seen::default()).0).await?;
+        shop::run(store, customers, args.open, watch::channel(Seen::default()).0).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let ended = tokio::select! {
@@ -121,9 +127,9 @@ async fn demo(args: &Args, home: &Home) -> Result<Report> {
     let mut live = Live::new(&shop, home, args.crash.then_some(args.kills));
     let work = if args.crash {
         store.close().await?;
-        crash::run(home, &customers, args.kills, &mut live).await?
+        crash::run(home, &customers, args.kills, args.open, &mut live).await?
     } else {
-        watched(store, customers, &mut live).await?
+        watched(store, customers, args.open, &mut live).await?
     };
     live.finish();
     let proof = fresh_proof(home)?;
@@ -131,9 +137,9 @@ async fn demo(args: &Args, home: &Home) -> Result<Report> {
 }
 
 /// Runs the shop in this process and shows how it goes.
-async fn watched(store: tidings::store::AnyStore, customers: Customers, live: &mut Live) -> Result<Work> {
+async fn watched(store: AnyStore, customers: Customers, open: u64, live: &mut Live) -> Result<Work> {
     let (tell, mut seen) = watch::channel(Seen::default());
-    let mut running = std::pin::pin!(shop::run(store, customers, tell));
+    let mut running = std::pin::pin!(shop::run(store, customers, open, tell));
     let mut tick = tokio::time::interval(live::TICK);
     let run = loop {
         tokio::select! {

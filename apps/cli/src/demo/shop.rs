@@ -19,8 +19,8 @@ use super::{
     shipping::shipping,
 };
 
-/// How many orders may be in the works at once. More of them would not make the shop faster, only each order slower.
-const PLACES: usize = 4_096;
+/// How many orders may be in the works at once, unless one says otherwise: enough for commits of a few hundred.
+pub const PLACES: u64 = 2_048;
 
 /// How often it is told how far the orders have come.
 const TELL: Duration = Duration::from_millis(50);
@@ -58,11 +58,17 @@ pub async fn shop(store: AnyStore) -> Result<App> {
     Ok(app)
 }
 
-/// Runs the shop until all its orders have come to an end, from wherever it was left; tells `watch` how it goes.
+/// Runs the shop until all its orders have come to an end, from wherever it was left, with so many `open` at once; tells
+/// `watch` how it goes.
 ///
 /// # Errors
 /// When something cannot be stored, or an order was given up.
-pub async fn run(store: AnyStore, customers: Customers, watch: watch::Sender<Seen>) -> Result<Run> {
+pub async fn run(
+    store: AnyStore,
+    customers: Customers,
+    open: u64,
+    watch: watch::Sender<Seen>,
+) -> Result<Run> {
     let app = shop(store.clone()).await?;
     let mut follower = Follower::new(store);
     follower.catch_up().await?;
@@ -71,7 +77,7 @@ pub async fn run(store: AnyStore, customers: Customers, watch: watch::Sender<See
     customers.deliver(&app).await?;
 
     let begun = Instant::now();
-    let places = Arc::new(Semaphore::new(PLACES));
+    let places = Arc::new(Semaphore::new(usize::try_from(open)?));
     let following = tokio::spawn(follow(follower, customers.shop.orders, places.clone(), watch));
     let abort = following.abort_handle();
     let work = async {

@@ -14,7 +14,7 @@ use crate::{
 
 /// An in-process bus: a cheap handle to share.
 ///
-/// A bus lives as long as a handle to it, an [`Emitter`] of it, or a call of one of its asynchronous listeners. A
+/// A bus lives as long as a handle to it, an [`Emitter`](crate::Emitter) of it, or a call of one of its asynchronous listeners. A
 /// listener that captures a handle to the bus it listens to keeps it alive until the subscription ends.
 ///
 /// ```

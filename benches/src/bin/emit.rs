@@ -19,8 +19,12 @@ use tidings_benches::harness::{Job, Unit, at_most, nanos_each};
 use tidings_bus::{Bus, Guard};
 use tidings_core::{Envelope, Event, EventInfo};
 
-/// How many emissions a round has for a list of one; longer lists have fewer.
-const EMISSIONS: u64 = 2_000_000;
+/// How many emissions a round has for a list of one; longer lists have fewer. A round is well under a millisecond, so
+/// that most of them fall between two interruptions; there are the more of them.
+const EMISSIONS: u64 = 100_000;
+
+/// How many rounds there are.
+const ROUNDS: usize = 201;
 
 /// How many names take turns where events are emitted by name.
 const NAMES: usize = 64;
@@ -237,7 +241,7 @@ fn by_name(job: &mut Job) -> Result<()> {
 }
 
 fn main() -> Result<()> {
-    let mut job = Job::new(env!("CARGO_BIN_NAME"));
+    let mut job = Job::new(env!("CARGO_BIN_NAME")).rounds(ROUNDS);
     for listeners in [1, 10, 100] {
         by_type(&mut job, listeners)?;
     }

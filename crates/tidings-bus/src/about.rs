@@ -5,7 +5,7 @@ use std::{
     panic::Location,
     sync::{
         Weak,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -73,30 +73,10 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// How often a listener is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Calls {
-    /// For each event.
-    Every,
-    /// For one event, then never again.
-    Once,
-}
-
-/// Whether a listener may be called now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// For each event.
-    Every,
-    /// For one more event, by whoever claims it.
-    Once,
-    /// No more.
-    Ended,
-}
-
-/// A listener without its function. What every call reads is here, beside the function; the rest is out of the way, so
-/// that a listener takes one line of the processor's cache.
+/// A listener without its function. It is small, so that listeners lie close together: for emitting, what it says is out
+/// of the way.
 pub(crate) struct About {
-    state: AtomicU8,
+    ended: AtomicBool,
     rest: Box<Rest>,
 }
 
@@ -106,17 +86,9 @@ struct Rest {
     target: Option<Box<dyn Target>>,
 }
 
-const EVERY: u8 = 0;
-const ONCE: u8 = 1;
-const ENDED: u8 = 2;
-
 impl About {
-    pub(crate) fn new(calls: Calls, rank: Rank, listener: Listener) -> Self {
-        let state = match calls {
-            Calls::Every => EVERY,
-            Calls::Once => ONCE,
-        };
-        Self { state: AtomicU8::new(state), rest: Box::new(Rest { rank, listener, target: None }) }
+    pub(crate) fn new(rank: Rank, listener: Listener) -> Self {
+        Self { ended: AtomicBool::new(false), rest: Box::new(Rest { rank, listener, target: None }) }
     }
 
     /// The same, of a listener that is pointless without `target`.
@@ -125,19 +97,14 @@ impl About {
         self
     }
 
-    /// Whether it may be called.
-    #[inline]
-    pub(crate) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
-            EVERY => State::Every,
-            ONCE => State::Once,
-            _ => State::Ended,
-        }
+    /// Whether it is not to be called any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Whether it would be called if an event came now.
     pub(crate) fn is_live(&self) -> bool {
-        self.state() != State::Ended && !self.is_orphaned()
+        !self.is_ended() && !self.is_orphaned()
     }
 
     /// Whether the target it is for is gone.
@@ -148,7 +115,7 @@ impl About {
     /// Ends it: from now on no call begins. Answers whether this call was the one that ended it; of any number of
     /// threads that ask at once exactly one is told so.
     pub(crate) fn end(&self) -> bool {
-        self.state.swap(ENDED, Ordering::AcqRel) != ENDED
+        !self.ended.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn rank(&self) -> Rank {

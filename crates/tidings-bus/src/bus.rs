@@ -6,7 +6,7 @@ use tidings_core::{Envelope, Event, IntoHandled, On, TopicError};
 
 use crate::{
     Builder, Guard, Listen, Listener, ListenerFailed,
-    about::{About, Calls, Place},
+    about::{About, Place},
     core::Core,
     errors::ErrorListener,
     rank::End,
@@ -14,8 +14,8 @@ use crate::{
 
 /// An in-process bus: a cheap handle to share.
 ///
-/// A bus lives as long as a handle to it, an [`Emitter`](crate::Emitter) of it, or a call of one of its asynchronous listeners. A
-/// listener that captures a handle to the bus it listens to keeps it alive until the subscription ends.
+/// A bus lives as long as a handle to it, an [`Emitter`](crate::Emitter) of it, or a call of one of its asynchronous
+/// listeners. A listener that captures a handle to the bus it listens to keeps it alive until the subscription ends.
 ///
 /// ```
 /// use tidings_bus::{Bus, example::OrderPlaced};
@@ -214,7 +214,7 @@ impl Bus {
         listener: impl Fn(&ListenerFailed) -> R + Send + Sync + 'static,
     ) -> Guard {
         let who = Listener::new(Place::Errors, std::any::type_name_of_val(&listener), Location::caller());
-        let about = About::new(Calls::Every, self.0.ranks.next(End::Last), who);
+        let about = About::new(self.0.ranks.next(End::Last), who);
         let guard = Guard::new(Arc::downgrade(&self.0), Place::Errors, about.rank());
         let function = Box::new(move |failed: &ListenerFailed| listener(failed).into_handled());
         self.0.attach_errors(Arc::new(ErrorListener::new(about, function)));

@@ -90,7 +90,7 @@ impl Core {
     pub(crate) fn slot<E: Event>(&self) -> Arc<Slot<E>> {
         self.locked(|state, _| {
             let mut is_new = false;
-            let slot = self.types.get_or_put::<E, Slot<E>>(|| {
+            let slot = self.types.get_or_put::<Slot<E>>(|| {
                 is_new = true;
                 Slot::new()
             });
@@ -104,16 +104,21 @@ impl Core {
     /// Emits an event of a type that has perhaps never been seen.
     #[inline]
     pub(crate) fn emit<E: Event>(&self, event: &E, emission: &Emission<'_>) -> usize {
-        if let Some(slot) = self.types.get::<E, Slot<E>>()
+        if let Some(slot) = self.types.get::<Slot<E>>()
             && let Some(plan) = &*slot.load()
         {
             return plan.run(event, emission);
         }
+        self.emit_first(event, emission)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn emit_first<E: Event>(&self, event: &E, emission: &Emission<'_>) -> usize {
         self.plan::<E>().run(event, emission)
     }
 
     /// The plan of a type, made if there is none.
-    #[cold]
     pub(crate) fn plan<E: Event>(&self) -> Arc<Plan<E>> {
         let slot = self.slot::<E>();
         self.locked(|state, _| state.fill(slot))

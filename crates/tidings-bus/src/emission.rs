@@ -2,7 +2,8 @@
 
 use std::{
     any::{Any, TypeId},
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
+    mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -26,18 +27,16 @@ pub(crate) trait Fact {
 }
 
 /// An event that the caller keeps. It can outlive the call only by being written down.
-pub(crate) struct Borrowed<'a, E>(pub(crate) &'a E);
-
-impl<E: Event> Fact for Borrowed<'_, E> {
+impl<E: Event> Fact for E {
     fn contract(&self) -> (&str, u32) {
         (E::INFO.name, E::INFO.version)
     }
 
     fn envelope(&self, core: &Core) -> Handled<Envelope> {
-        let json = serde_json::to_vec(self.0).map_err(|error| Failure::of(Kind::Permanent, error))?;
+        let json = serde_json::to_vec(self).map_err(|error| Failure::of(Kind::Permanent, error))?;
         let mut builder =
-            Envelope::build(E::INFO.name).schema_version(E::INFO.version).tags(self.0.tags()).json(json);
-        if let Some(key) = self.0.key() {
+            Envelope::build(E::INFO.name).schema_version(E::INFO.version).tags(self.tags()).json(json);
+        if let Some(key) = self.key() {
             builder = builder.key(key);
         }
         core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
@@ -106,11 +105,13 @@ impl Decoded {
     }
 }
 
-/// One emission, on the stack of whoever emits. It begins with three words, because most never need more.
+/// One emission, on the stack of whoever emits. It begins with five words, because most never need more.
 pub(crate) struct Emission<'a> {
     core: &'a Arc<Core>,
     fact: &'a dyn Fact,
-    extra: OnceCell<Box<Extra>>,
+    passed_over: Cell<usize>,
+    /// Dropped by hand, in a function of its own, so that an emission without it pays for one comparison.
+    extra: ManuallyDrop<OnceCell<Box<Extra>>>,
 }
 
 /// What an emission may need beyond the event itself.
@@ -139,17 +140,29 @@ impl<'a> Emission<'a> {
     /// An emission whose asynchronous listeners are handed to a runtime.
     #[inline]
     pub(crate) fn new(core: &'a Arc<Core>, fact: &'a dyn Fact) -> Self {
-        Self { core, fact, extra: OnceCell::new() }
+        Self { core, fact, passed_over: Cell::new(0), extra: ManuallyDrop::default() }
     }
 
     /// An emission that somebody awaits.
     pub(crate) fn awaited(core: &'a Arc<Core>, fact: &'a dyn Fact) -> Self {
         let extra = Extra { collected: Some(Collected::default()), ..Extra::default() };
-        Self { core, fact, extra: OnceCell::from(Box::new(extra)) }
+        let extra = ManuallyDrop::new(OnceCell::from(Box::new(extra)));
+        Self { core, fact, passed_over: Cell::new(0), extra }
     }
 
     pub(crate) fn core(&self) -> &'a Arc<Core> {
         self.core
+    }
+
+    /// Notes that a listener did not run.
+    pub(crate) fn pass_over(&self) {
+        self.passed_over.set(self.passed_over.get() + 1);
+    }
+
+    /// How many listeners did not run.
+    #[inline]
+    pub(crate) fn passed_over(&self) -> usize {
+        self.passed_over.get()
     }
 
     /// Where an awaited emission puts what is to be awaited.
@@ -236,6 +249,13 @@ impl<'a> Emission<'a> {
         json.as_ref().map_err(Failure::clone)
     }
 
+    /// Tells that a listener did not run because the event cannot be given to it.
+    #[cold]
+    pub(crate) fn unreadable(&self, about: &About, failure: &Failure) {
+        self.pass_over();
+        self.failed(about, Fault::Unreadable(failure.clone()));
+    }
+
     /// Tells the error channel, and whoever awaits this emission.
     #[cold]
     pub(crate) fn failed(&self, about: &About, fault: Fault) {
@@ -249,6 +269,21 @@ impl<'a> Emission<'a> {
     fn extra(&self) -> &Extra {
         self.extra.get_or_init(Box::default)
     }
+}
+
+impl Drop for Emission<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.extra.get().is_some() {
+            discard(std::mem::take(&mut self.extra));
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn discard(extra: OnceCell<Box<Extra>>) {
+    drop(extra);
 }
 
 impl Core {

@@ -6,7 +6,7 @@ use tidings_core::{Envelope, Event};
 
 use crate::{
     Bus, EmitAsync, Emitter,
-    emission::{Borrowed, Emission, Given, Shared},
+    emission::{Emission, Given, Shared},
 };
 
 impl Bus {
@@ -20,7 +20,7 @@ impl Bus {
     /// spares that.
     #[inline]
     pub fn emit<E: Event>(&self, event: &E) -> usize {
-        self.core().emit(event, &Emission::new(self.core(), &Borrowed(event)))
+        self.core().emit(event, &Emission::new(self.core(), event))
     }
 
     /// The same for an event that is shared: listeners that need it for longer share it too.

@@ -7,7 +7,7 @@ use tidings_core::Event;
 use crate::{
     Bus, EmitAsync,
     core::Core,
-    emission::{Borrowed, Emission, Shared},
+    emission::{Emission, Shared},
     plan::{Plan, Slot},
 };
 
@@ -44,7 +44,7 @@ impl<E: Event> Emitter<E> {
     /// As [`Bus::emit`].
     #[inline]
     pub fn emit(&self, event: &E) -> usize {
-        self.run(event, &Emission::new(&self.core, &Borrowed(event)))
+        self.run(event, &Emission::new(&self.core, event))
     }
 
     /// As [`Bus::emit_shared`].
@@ -63,12 +63,28 @@ impl<E: Event> Emitter<E> {
         // It is taken, not borrowed: a listener may emit with this handle, and then finds none and asks for one.
         let plan = match self.kept.take() {
             Some(plan) if plan.is_current() => plan,
-            _ => self.slot.load_full().unwrap_or_else(|| self.core.plan::<E>()),
+            outdated => self.renewed(outdated),
         };
         let heard = plan.run(event, emission);
-        self.kept.set(Some(plan));
+        if let Some(nested) = self.kept.replace(Some(plan)) {
+            discard(nested);
+        }
         heard
     }
+
+    #[cold]
+    #[inline(never)]
+    fn renewed(&self, outdated: Option<Arc<Plan<E>>>) -> Arc<Plan<E>> {
+        drop(outdated);
+        self.slot.load_full().unwrap_or_else(|| self.core.plan::<E>())
+    }
+}
+
+/// Apart, because what it takes to drop a plan would stand in the way of every emission.
+#[cold]
+#[inline(never)]
+fn discard<E: Event>(plan: Arc<Plan<E>>) {
+    drop(plan);
 }
 
 impl<E: Event> Clone for Emitter<E> {

@@ -14,11 +14,7 @@ use std::{
 
 use tidings_core::{BoxFuture, Handled};
 
-use crate::{
-    Fault, ListenerFailed,
-    about::{About, State},
-    core::Core,
-};
+use crate::{Fault, ListenerFailed, about::About, core::Core};
 
 /// A listener of the error channel.
 pub(crate) struct ErrorListener {
@@ -36,7 +32,7 @@ impl ErrorListener {
     }
 
     fn tell(&self, failed: &ListenerFailed) {
-        if self.about.state() == State::Ended {
+        if self.about.is_ended() {
             return;
         }
         let fault = match catch_unwind(AssertUnwindSafe(|| (self.function)(failed))) {

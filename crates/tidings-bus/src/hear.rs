@@ -8,18 +8,13 @@ use std::sync::Arc;
 
 use tidings_core::{BoxFuture, Envelope, Event, Handled};
 
-use crate::{
-    Fault,
-    about::{About, State},
-    emission::Emission,
-    gate::Gate,
-    running,
-};
+use crate::{Fault, about::About, emission::Emission, gate::Gate, running};
 
 /// A listener as a list of `T` calls it.
 pub(crate) trait Hear<T: ?Sized>: Send + Sync {
-    /// Gives it the event; answers whether it ran.
-    fn hear(&self, event: &T, emission: &Emission<'_>) -> bool;
+    /// Gives it the event; whether it has ended was asked before. If it does not run, it says so by [`pass_over`](Emission::pass_over): nearly all run, and
+    /// what is not answered need not be added up.
+    fn hear(&self, event: &T, emission: &Emission<'_>);
 
     /// Who it is.
     fn about(&self) -> &About;
@@ -38,30 +33,33 @@ where
     F: Fn(&T) -> Option<Handled> + Send + Sync,
 {
     #[inline]
-    fn hear(&self, event: &T, emission: &Emission<'_>) -> bool {
-        // Read once: it is one load on the path of every call.
-        let state = self.about.state();
-        if state == State::Ended || !self.gate.passes(event, emission, &self.about) {
-            return false;
-        }
-        if state == State::Once && !claim(&self.about, emission) {
-            return false;
-        }
-        match (self.function)(event) {
-            Some(Ok(())) => true,
-            Some(Err(failure)) => {
-                emission.failed(&self.about, Fault::Failed(failure));
-                true
-            }
-            None => {
-                emission.core().detach(self.about.listener().place(), self.about.rank());
-                false
-            }
+    fn hear(&self, event: &T, emission: &Emission<'_>) {
+        if self.gate.passes(event, emission, &self.about) && self.gate.claim(emission, &self.about) {
+            self.call(event, emission);
+        } else {
+            emission.pass_over();
         }
     }
 
     fn about(&self) -> &About {
         &self.about
+    }
+}
+
+impl<G, F> InPlace<G, F> {
+    #[inline]
+    fn call<T: ?Sized>(&self, event: &T, emission: &Emission<'_>)
+    where
+        F: Fn(&T) -> Option<Handled>,
+    {
+        match (self.function)(event) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => emission.failed(&self.about, Fault::Failed(failure)),
+            None => {
+                emission.core().detach(self.about.listener().place(), self.about.rank());
+                emission.pass_over();
+            }
+        }
     }
 }
 
@@ -81,31 +79,15 @@ where
     P: Fn(&Emission<'_>) -> Handled<A> + Send + Sync,
     F: Fn(A) -> BoxFuture<'static, Handled> + Send + Sync,
 {
-    fn hear(&self, event: &T, emission: &Emission<'_>) -> bool {
-        let state = self.about.state();
-        if state == State::Ended || !self.gate.passes(event, emission, &self.about) {
-            return false;
-        }
-        let argument = match (self.prepare)(emission) {
-            Ok(argument) => argument,
-            Err(failure) => {
-                emission.failed(&self.about, Fault::Unreadable(failure));
-                return false;
-            }
-        };
-        // Whether it can run is settled before it is claimed: a `once` that could not run has not been called.
-        let way = match running::way(emission, self.runtime.as_ref()) {
-            Ok(way) => way,
+    fn hear(&self, event: &T, emission: &Emission<'_>) {
+        match self.begin(event, emission) {
+            Ok(true) => {}
+            Ok(false) => emission.pass_over(),
             Err(fault) => {
+                emission.pass_over();
                 emission.failed(&self.about, fault);
-                return false;
             }
-        };
-        if state == State::Once && !claim(&self.about, emission) {
-            return false;
         }
-        running::start(emission, &self.about, way, (self.function)(argument));
-        true
     }
 
     fn about(&self) -> &About {
@@ -113,13 +95,26 @@ where
     }
 }
 
-/// A `once` listener is gone before its call: whoever ends it may call it.
-fn claim(about: &About, emission: &Emission<'_>) -> bool {
-    let mine = about.end();
-    if mine {
-        emission.core().detach(about.listener().place(), about.rank());
+impl<G, P, F> Deferred<G, P, F> {
+    /// Hands its call to whoever runs it; answers whether it was to be called.
+    fn begin<T: ?Sized, A>(&self, event: &T, emission: &Emission<'_>) -> Result<bool, Fault>
+    where
+        G: Gate<T>,
+        P: Fn(&Emission<'_>) -> Handled<A>,
+        F: Fn(A) -> BoxFuture<'static, Handled>,
+    {
+        if !self.gate.passes(event, emission, &self.about) {
+            return Ok(false);
+        }
+        let argument = (self.prepare)(emission).map_err(Fault::Unreadable)?;
+        // Whether it can run is settled before it is claimed: a `once` that could not run has not been called.
+        let way = running::way(emission, self.runtime.as_ref())?;
+        if !self.gate.claim(emission, &self.about) {
+            return Ok(false);
+        }
+        running::start(emission, &self.about, way, (self.function)(argument));
+        Ok(true)
     }
-    mine
 }
 
 /// A typed listener in the list of its name: it is given what the envelope holds.
@@ -130,19 +125,16 @@ pub(crate) struct Decoding<E> {
 }
 
 impl<E: Event> Hear<Envelope> for Decoding<E> {
-    fn hear(&self, envelope: &Envelope, emission: &Emission<'_>) -> bool {
+    fn hear(&self, envelope: &Envelope, emission: &Emission<'_>) {
         let about = self.listener.about();
         let version = envelope.schema_version();
         let for_another_type = version != E::INFO.version && self.versions.contains(&version);
-        if for_another_type || about.state() == State::Ended {
-            return false;
+        if for_another_type {
+            return emission.pass_over();
         }
         match emission.decoded::<E>() {
             Ok(event) => self.listener.hear(event, emission),
-            Err(failure) => {
-                emission.failed(about, Fault::Unreadable(failure.clone()));
-                false
-            }
+            Err(failure) => emission.unreadable(about, failure),
         }
     }
 
@@ -155,17 +147,10 @@ impl<E: Event> Hear<Envelope> for Decoding<E> {
 pub(crate) struct Enveloped(pub(crate) Arc<dyn Hear<Envelope>>);
 
 impl<E: Event> Hear<E> for Enveloped {
-    fn hear(&self, _: &E, emission: &Emission<'_>) -> bool {
-        let about = self.0.about();
-        if about.state() == State::Ended {
-            return false;
-        }
+    fn hear(&self, _: &E, emission: &Emission<'_>) {
         match emission.envelope() {
             Ok(envelope) => self.0.hear(envelope, emission),
-            Err(failure) => {
-                emission.failed(about, Fault::Unreadable(failure.clone()));
-                false
-            }
+            Err(failure) => emission.unreadable(self.0.about(), failure),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     Bus, Filter, Guard, Listener,
-    about::{About, Calls, Place},
+    about::{About, Place},
     emission::Emission,
     gate::{Always, Chosen},
     hear::{Deferred, Hear, InPlace},
@@ -36,7 +36,6 @@ use crate::{
 pub struct Listen<'a, T: ?Sized> {
     bus: &'a Bus,
     end: End,
-    calls: Calls,
     chosen: Chosen<T>,
 }
 
@@ -54,7 +53,7 @@ impl Written {
 
 impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     pub(crate) fn new(bus: &'a Bus) -> Self {
-        Self { bus, end: End::Last, calls: Calls::Every, chosen: Chosen::new() }
+        Self { bus, end: End::Last, chosen: Chosen::new() }
     }
 
     /// Before all listeners that are there, not after them.
@@ -64,8 +63,9 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
 
     /// For one event only. The listener is gone before its call: emissions at the same time on other threads, or inside
     /// the call, do not find it any more. An event that does not meet its conditions does not use it up.
-    pub fn once(self) -> Self {
-        Self { calls: Calls::Once, ..self }
+    pub fn once(mut self) -> Self {
+        self.chosen.once();
+        self
     }
 
     /// For events of which `predicate` holds; said again, for those of which both do.
@@ -83,7 +83,7 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
 
     fn about(&self, place: Place, written: Written) -> About {
         let listener = Listener::new(place, written.function, written.location);
-        About::new(self.calls, self.bus.core().ranks.next(self.end), listener)
+        About::new(self.bus.core().ranks.next(self.end), listener)
     }
 
     fn guard(&self, about: &About) -> Guard {
@@ -96,7 +96,7 @@ fn in_place<T: ?Sized + 'static>(
     chosen: Chosen<T>,
     function: impl Fn(&T) -> Option<Handled> + Send + Sync + 'static,
 ) -> Arc<dyn Hear<T>> {
-    if chosen.is_empty() {
+    if chosen.is_always() {
         Arc::new(InPlace { about, gate: Always, function })
     } else {
         Arc::new(InPlace { about, gate: chosen, function })
@@ -121,7 +121,7 @@ where
         Box::pin(async move { listener(argument).await.into_handled() })
     };
     let runtime = Handle::try_current().ok();
-    if chosen.is_empty() {
+    if chosen.is_always() {
         Arc::new(Deferred { about, gate: Always, prepare, function, runtime })
     } else {
         Arc::new(Deferred { about, gate: chosen, prepare, function, runtime })
@@ -238,6 +238,6 @@ impl Listen<'_, Envelope> {
 
 impl<T: ?Sized> fmt::Debug for Listen<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listen").field("end", &self.end).field("calls", &self.calls).finish_non_exhaustive()
+        f.debug_struct("Listen").field("end", &self.end).finish_non_exhaustive()
     }
 }

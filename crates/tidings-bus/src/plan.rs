@@ -26,28 +26,61 @@ impl<T: ?Sized> Plan<T> {
         Self { outdated: AtomicBool::new(false), listeners }
     }
 
-    /// Whether the listeners are still these. For those who keep a plan.
+    /// Whether the listeners are still these.
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
         !self.outdated.load(Ordering::Acquire)
     }
 
+    /// Says that the listeners have changed. Only under the bus's lock, and before whoever changed them goes on.
+    pub(crate) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
+    }
+
     /// Calls every listener; answers how many ran. One that panics ran, and stops nobody.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(&self, event: &T, emission: &Emission<'_>) -> usize {
-        let mut heard = 0;
-        for listener in &self.listeners {
-            // Nothing of ours is left half-changed by a panic in a listener: an emission only fills cells.
-            match catch_unwind(AssertUnwindSafe(|| listener.hear(event, emission))) {
-                Ok(ran) => heard += usize::from(ran),
-                Err(payload) => {
-                    emission.failed(listener.about(), Fault::panicked(payload));
-                    heard += 1;
+        // Most events have one listener, and then a loop is a good part of the whole. It cannot have ended since the plan
+        // was taken, but on another thread, and there the call may as well have begun before.
+        let [only] = &*self.listeners else { return self.run_all(event, emission) };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| only.hear(event, emission))) {
+            emission.failed(only.about(), Fault::panicked(payload));
+        }
+        1 - emission.passed_over()
+    }
+
+    #[inline(never)]
+    fn run_all(&self, event: &T, emission: &Emission<'_>) -> usize {
+        let mut rest = self.listeners.iter();
+        loop {
+            // One catch for all calls, not one for each: it goes on behind the listener that panicked. Nothing of ours
+            // is left half-changed by that, for an emission only fills cells.
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                for listener in rest.by_ref() {
+                    // A listener that ends outdates the plans it is in. So most need not be looked at, which would cost
+                    // a line of the processor's cache for each; this is always the same one.
+                    if self.is_current() || is_live(&**listener) {
+                        listener.hear(event, emission);
+                    } else {
+                        emission.pass_over();
+                    }
                 }
+            }));
+            let Err(payload) = caught else {
+                return self.listeners.len() - emission.passed_over();
+            };
+            let called = self.listeners.len() - rest.len();
+            if let Some(listener) = self.listeners.get(called.saturating_sub(1)) {
+                emission.failed(listener.about(), Fault::panicked(payload));
             }
         }
-        heard
     }
+}
+
+#[cold]
+#[inline(never)]
+fn is_live<T: ?Sized>(listener: &dyn Hear<T>) -> bool {
+    !listener.about().is_ended()
 }
 
 /// Where the plan of one event type stands. There is one of these a type and bus, and it never goes away.
@@ -87,7 +120,7 @@ pub(crate) trait Forget: Send + Sync {
 impl<T: ?Sized + 'static> Forget for Slot<T> {
     fn forget(&self) -> Option<Box<dyn Held>> {
         let plan = self.plan.swap(None)?;
-        plan.outdated.store(true, Ordering::Release);
+        plan.outdate();
         Some(Box::new(plan))
     }
 }

@@ -106,7 +106,9 @@ impl Keeper {
             self.next
         });
         if let (Some(tag), Some(place)) = (set.tags.get(free), set.places.get(free)) {
-            waste.put(Box::new(place.swap(Some(subject.clone()))));
+            let pushed_out = place.swap(Some(subject.clone()));
+            // Nobody would tell it any more that its listeners have changed.
+            outdate(pushed_out, waste);
             tag.store(hash, Ordering::Release);
         }
         subject
@@ -118,7 +120,7 @@ impl Keeper {
         let Some(set) = self.subjects.sets.get().and_then(|sets| sets.get(at(hash))) else { return };
         for place in &set.places {
             if place.load().as_ref().is_some_and(|subject| *subject.name == *name) {
-                waste.put(Box::new(place.swap(None)));
+                outdate(place.swap(None), waste);
             }
         }
     }
@@ -128,9 +130,17 @@ impl Keeper {
         let Some(sets) = self.subjects.sets.get() else { return };
         for set in std::mem::take(&mut self.used).into_iter().filter_map(|at| sets.get(at)) {
             for place in &set.places {
-                waste.put(Box::new(place.swap(None)));
+                outdate(place.swap(None), waste);
             }
         }
+    }
+}
+
+/// Lets go of a subject that is perhaps being emitted.
+fn outdate(subject: Option<Arc<Subject>>, waste: &mut Waste) {
+    if let Some(subject) = subject {
+        subject.plan.outdate();
+        waste.put(Box::new(subject));
     }
 }
 

@@ -12,6 +12,8 @@ const CHAINS: usize = 256;
 /// A map that only grows: chains of nodes that are set once. Emitting by type is then two loads and a comparison; a map
 /// behind a lock or an atomic pointer would cost as much as all the rest. It is bounded by the number of event types in
 /// the program.
+///
+/// Each event type has a type of slot of its own, and that type is the key.
 pub(crate) struct Types {
     chains: Box<[Link]>,
 }
@@ -19,7 +21,7 @@ pub(crate) struct Types {
 type Link = OnceLock<Box<Node>>;
 
 struct Node {
-    id: TypeId,
+    key: TypeId,
     slot: Arc<dyn Any + Send + Sync>,
     next: Link,
 }
@@ -33,43 +35,41 @@ impl Types {
         Self { chains: (0..chains).map(|_| Link::new()).collect() }
     }
 
-    /// The slot that was put there for `E`.
+    /// The slot of this type, if it was put there.
     #[inline]
-    pub(crate) fn get<E: 'static, S: 'static>(&self) -> Option<&S> {
-        let id = TypeId::of::<E>();
-        let mut node = self.chain(id).get()?;
-        while node.id != id {
+    pub(crate) fn get<S: 'static>(&self) -> Option<&S> {
+        let key = TypeId::of::<S>();
+        let mut node = self.chain(key).get()?;
+        // Asking the slot for its type is a call; comparing the key first spares it wherever it would answer no.
+        while node.key != key {
             node = node.next.get()?;
         }
         node.slot.downcast_ref()
     }
 
-    /// The slot for `E`, with what `make` gives if there is none. Of several threads that ask at once, all are given the
-    /// same; `make` may run in vain.
-    pub(crate) fn get_or_put<E: 'static, S: Send + Sync + 'static>(
-        &self,
-        make: impl FnOnce() -> S,
-    ) -> Arc<S> {
-        let id = TypeId::of::<E>();
-        let mut new = Some(make);
-        let mut link = self.chain(id);
+    /// The slot of this type, with what `make` gives if there is none. Of several threads that ask at once, all are
+    /// given the same.
+    pub(crate) fn get_or_put<S: Send + Sync + 'static>(&self, make: impl FnOnce() -> S) -> Arc<S> {
+        let (key, mut make) = (TypeId::of::<S>(), Some(make));
+        let mut link = self.chain(key);
         loop {
             let node = link.get_or_init(|| {
-                let Some(make) = new.take() else { unreachable!("a link that was set ends the search") };
-                Box::new(Node { id, slot: Arc::new(make()), next: Link::new() })
+                let Some(make) = make.take() else {
+                    unreachable!("the link that was made is the one it looks for")
+                };
+                Box::new(Node { key, slot: Arc::new(make()), next: Link::new() })
             });
-            if node.id == id {
-                let slot = node.slot.clone().downcast();
-                return slot.unwrap_or_else(|_| unreachable!("each type has one kind of slot"));
+            match node.slot.clone().downcast() {
+                Ok(slot) => return slot,
+                Err(_) => link = &node.next,
             }
-            link = &node.next;
         }
     }
 
     #[inline]
-    fn chain(&self, id: TypeId) -> &Link {
+    fn chain(&self, key: TypeId) -> &Link {
         let mut hash = TakeIt(0);
-        id.hash(&mut hash);
+        key.hash(&mut hash);
         let at = (hash.finish() as usize) & (self.chains.len() - 1);
         self.chains.get(at).unwrap_or_else(|| unreachable!("the number of chains is a power of two"))
     }
@@ -102,13 +102,13 @@ mod tests {
 
     use super::*;
 
-    struct Kind<const N: usize>;
+    #[derive(Debug, PartialEq)]
+    struct Kind<const N: usize>(usize);
 
     macro_rules! put_and_check {
         ($types:expr, $($n:literal)*) => {$({
-            let put = $types.get_or_put::<Kind<$n>, usize>(|| $n);
-            assert_eq!(*put, $n);
-            assert_eq!($types.get::<Kind<$n>, usize>(), Some(&$n));
+            assert_eq!(*$types.get_or_put(|| Kind::<$n>($n)), Kind($n));
+            assert_eq!($types.get::<Kind<$n>>(), Some(&Kind($n)));
         })*};
     }
 
@@ -116,10 +116,11 @@ mod tests {
     fn each_type_has_its_own_slot_and_keeps_it_also_where_all_share_a_chain() {
         for chains in [1, CHAINS] {
             let types = Types::with_chains(chains);
-            assert_eq!(types.get::<Kind<0>, usize>(), None);
+            assert_eq!(types.get::<Kind<0>>(), None);
             put_and_check!(types, 0 1 2 3 4 5 6 7 8 9);
+            assert_eq!(*types.get_or_put(|| Kind::<3>(77)), Kind(3), "the first one stays");
             put_and_check!(types, 9 8 7 6 5 4 3 2 1 0);
-            assert_eq!(types.get::<Kind<10>, usize>(), None);
+            assert_eq!(types.get::<Kind<10>>(), None);
         }
     }
 
@@ -128,15 +129,11 @@ mod tests {
         let (types, start) = (Types::new(), Barrier::new(4));
         let ask = |n: usize| {
             start.wait();
-            types.get_or_put::<Kind<0>, usize>(|| n)
+            types.get_or_put(|| Kind::<0>(n))
         };
-        let slots: Vec<Arc<usize>> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|n| {
-                    let ask = &ask;
-                    scope.spawn(move || ask(n))
-                })
-                .collect();
+        let slots: Vec<Arc<Kind<0>>> = thread::scope(|scope| {
+            let ask = &ask;
+            let threads: Vec<_> = (0..4).map(|n| scope.spawn(move || ask(n))).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
         assert!(slots.iter().all(|slot| Arc::ptr_eq(slot, &slots[0])));

@@ -53,3 +53,16 @@ fn a_listener_to_a_pattern_costs_one_envelope_however_many_there_are() {
     let envelope = Envelope::of::<Placed>(Placed(1)).finish().expect("valid");
     assert_eq!(allocations(|| assert_eq!(bus.emit_envelope(&envelope), 10)), 0);
 }
+
+events! {
+    PlacedTwo = "order.placed" version 2;
+}
+
+#[test]
+fn listeners_to_other_versions_of_an_event_cost_nothing() {
+    let bus = Bus::new();
+    bus.on(|_: &Placed| ()).forever();
+    bus.on(|_: &PlacedTwo| ()).forever();
+    assert_eq!(allocations(|| assert_eq!(bus.emit(&Placed(1)), 1)), 0);
+    assert_eq!(allocations(|| assert_eq!(bus.emit(&PlacedTwo(1)), 1)), 0);
+}

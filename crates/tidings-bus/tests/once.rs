@@ -111,6 +111,53 @@ fn threads_that_emit_at_once_call_it_exactly_once_however_they_emit() {
     assert_eq!(heard.into_inner(), ROUNDS * 2);
 }
 
+/// Four threads emit at once, and all find the listener live before one of them claims it: they meet in its condition,
+/// which is asked in between. Answers how many listeners ran.
+fn emitted_by_four(subscribe: impl FnOnce(&Bus, Box<dyn Fn(&Placed) -> bool + Send + Sync>)) -> usize {
+    const THREADS: usize = 4;
+    let (bus, together) = (Bus::new(), Barrier::new(THREADS));
+    let all_here = move |_: &Placed| {
+        together.wait();
+        true
+    };
+    subscribe(&bus, Box::new(all_here));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let emit = || {
+        let _entered = runtime.handle().enter();
+        bus.emit(&Placed(1))
+    };
+    let heard = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(emit)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    runtime.block_on(bus.settled());
+    heard
+}
+
+#[test]
+fn of_threads_that_have_all_found_it_live_exactly_one_calls_it() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = || {
+        let calls = calls.clone();
+        move || {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let (in_place, deferred) = (count(), count());
+    let heard = emitted_by_four(|bus, all_here| {
+        bus.listen().once().when(all_here).on(move |_: &Placed| in_place()).forever();
+    });
+    assert_eq!((heard, calls.load(Ordering::Relaxed)), (1, 1));
+    let heard = emitted_by_four(|bus, all_here| {
+        let listener = move |_: On<Placed>| {
+            deferred();
+            async {}
+        };
+        bus.listen().once().when(all_here).on_async(listener).forever();
+    });
+    assert_eq!((heard, calls.load(Ordering::Relaxed)), (1, 2));
+}
+
 #[test]
 fn one_that_is_ended_while_others_emit_is_called_once_or_not_at_all() {
     let bus = Bus::new();

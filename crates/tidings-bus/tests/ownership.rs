@@ -82,17 +82,14 @@ fn a_listener_can_drop_its_own_guard() {
 #[test]
 fn a_listener_may_own_others_which_end_with_it_however_it_is_taken_out() {
     type TakeOut = fn(&Bus, Guard);
-    let ways: [(&str, TakeOut); 5] = [
+    let ways: [(&str, TakeOut); 4] = [
         ("guard", |_, guard| drop(guard)),
         ("remove", |bus, _guard| assert_eq!(bus.remove("order.placed"), 1)),
         ("remove pattern", |bus, _guard| assert_eq!(bus.remove("order.*"), 1)),
         ("remove all", |bus, _guard| assert_eq!(bus.remove_all(), 2)),
-        ("plans", |bus, guard| {
-            guard.end();
-            bus.emit(&Placed(1));
-        }),
     ];
-    for (name, take_out) in ways {
+    // With a plan that holds the listener too, and without one: either may be the last to let it go.
+    for ((name, take_out), emitted) in ways.into_iter().flat_map(|way| [(way, false), (way, true)]) {
         let bus = Bus::new();
         let inner = bus.on(|_: &Cancelled| ());
         let keep = Arc::new(Mutex::new(Some(inner)));
@@ -101,9 +98,11 @@ fn a_listener_may_own_others_which_end_with_it_however_it_is_taken_out() {
         } else {
             bus.on(move |_: &Placed| drop(keep.clone()))
         };
-        bus.emit(&Placed(1));
+        if emitted {
+            bus.emit(&Placed(1));
+        }
         take_out(&bus, outer);
-        assert_eq!(bus.names(), Vec::<String>::new(), "{name}");
+        assert_eq!(bus.names(), Vec::<String>::new(), "{name}, emitted: {emitted}");
     }
 }
 

@@ -172,7 +172,7 @@ fn by_type(job: &mut Job, listeners: usize) -> Result<()> {
             })
         })
         .goal(at_most(by_handle))
-        .goal(at_most(1.0 / 1.5).of("signals2"))
+        .goal(at_most(0.67).of("signals2"))
         .peer("tidings, by type", || {
             round(emissions, listeners, |cents| {
                 let bus = black_box(&bus);

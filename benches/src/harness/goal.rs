@@ -102,7 +102,7 @@ mod tests {
     fn there_is_no_verdict_where_the_rounds_differ_too_much() {
         let wide = Summary { min: 0.9, lower: 0.94, median: 1.0, upper: 1.05, max: 1.1 };
         assert_eq!(at_most(2.0).verdict(&wide), "no verdict (spread over 10 %)");
-        let narrow = Summary { lower: 0.95, ..wide };
+        let narrow = Summary { lower: 0.96, ..wide };
         assert_eq!(at_most(2.0).verdict(&narrow), "reached");
     }
 

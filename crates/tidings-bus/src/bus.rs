@@ -61,7 +61,7 @@ impl Bus {
         self.listen().on(listener)
     }
 
-    /// The same, before the listeners that are there.
+    /// The same, before the listeners of the same priority that are there.
     ///
     /// ```
     /// use std::sync::{Arc, Mutex};
@@ -188,6 +188,40 @@ impl Bus {
         self.listen().subscribe_async(pattern, listener)
     }
 
+    /// Calls `listener` in place for every event, whatever its name: the pattern `**` in a word.
+    ///
+    /// ```
+    /// use tidings_bus::{Bus, example::OrderPlaced};
+    /// let bus = Bus::new();
+    /// let watch = bus.any(|any| println!("{}", any.name()));
+    /// assert_eq!(bus.emit(&OrderPlaced { order: "4711".into(), total_cents: 300 }), 1);
+    /// # drop(watch);
+    /// ```
+    #[track_caller]
+    pub fn any<R: IntoHandled>(&self, listener: impl Fn(&Envelope) -> R + Send + Sync + 'static) -> Guard {
+        self.listen().any(listener)
+    }
+
+    /// Calls `listener` in a task for every event, whatever its name.
+    ///
+    /// ```
+    /// use tidings_bus::{Bus, example::OrderPlaced};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let bus = Bus::new();
+    /// bus.any_async(async |any| assert_eq!(&**any.name(), "order.placed")).forever();
+    /// let report = bus.emit_async(OrderPlaced { order: "4711".into(), total_cents: 300 }).await;
+    /// assert_eq!((report.heard, report.failed.len()), (1, 0));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn any_async<Fut>(&self, listener: impl Fn(Envelope) -> Fut + Send + Sync + 'static) -> Guard
+    where
+        Fut: Future<Output: IntoHandled> + Send + 'static,
+    {
+        self.listen().any_async(listener)
+    }
+
     /// Calls `listener` when another listener has failed or panicked, or could not be called. While there is no such
     /// listener, failures are logged.
     ///
@@ -214,7 +248,7 @@ impl Bus {
         listener: impl Fn(&ListenerFailed) -> R + Send + Sync + 'static,
     ) -> Guard {
         let who = Listener::new(Place::Errors, std::any::type_name_of_val(&listener), Location::caller());
-        let about = About::new(self.0.ranks.next(End::Last), who);
+        let about = About::new(self.0.ranks.next(0, End::Last), who);
         let guard = Guard::new(Arc::downgrade(&self.0), Place::Errors, about.rank());
         let function = Box::new(move |failed: &ListenerFailed| listener(failed).into_handled());
         self.0.attach_errors(Arc::new(ErrorListener::new(about, function)));

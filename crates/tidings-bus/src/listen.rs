@@ -35,6 +35,7 @@ use crate::{
 #[must_use = "nothing listens until `on`, `subscribe` or one of their like is called"]
 pub struct Listen<'a, T: ?Sized> {
     bus: &'a Bus,
+    priority: i32,
     end: End,
     chosen: Chosen<T>,
 }
@@ -53,10 +54,33 @@ impl Written {
 
 impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     pub(crate) fn new(bus: &'a Bus) -> Self {
-        Self { bus, end: End::Last, chosen: Chosen::new() }
+        Self { bus, priority: 0, end: End::Last, chosen: Chosen::new() }
     }
 
-    /// Before all listeners that are there, not after them.
+    /// Before listeners of a lower priority, whenever they joined; 0 unless said. Among those of one priority the order
+    /// of registration decides. Typed listeners and those to patterns stand in one order.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use tidings_bus::{Bus, example::OrderPlaced};
+    /// let (bus, said) = (Bus::new(), Arc::new(Mutex::new(Vec::new())));
+    /// let say = |word: &'static str| {
+    ///     let said = said.clone();
+    ///     move || said.lock().unwrap().push(word)
+    /// };
+    /// let (log, check, ship) = (say("log"), say("check"), say("ship"));
+    /// bus.listen().priority(-10).subscribe("**", move |_| log())?.forever();
+    /// bus.on(move |_: &OrderPlaced| ship()).forever();
+    /// bus.listen().priority(10).on(move |_: &OrderPlaced| check()).forever();
+    /// bus.emit(&OrderPlaced { order: "4711".into(), total_cents: 300 });
+    /// assert_eq!(*said.lock().unwrap(), ["check", "ship", "log"]);
+    /// # Ok::<(), tidings_core::TopicError>(())
+    /// ```
+    pub fn priority(self, priority: i32) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// Before all listeners of its priority that are there, not after them.
     pub fn first(self) -> Self {
         Self { end: End::First, ..self }
     }
@@ -83,7 +107,7 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
 
     fn about(&self, place: Place, written: Written) -> About {
         let listener = Listener::new(place, written.function, written.location);
-        About::new(self.bus.core().ranks.next(self.end), listener)
+        About::new(self.bus.core().ranks.next(self.priority, self.end), listener)
     }
 
     fn guard(&self, about: &About) -> Guard {
@@ -204,13 +228,28 @@ impl Listen<'_, Envelope> {
         pattern: &str,
         listener: impl Fn(&Envelope) -> R + Send + Sync + 'static,
     ) -> Result<Guard, TopicError> {
-        let pattern = Pattern::parse(pattern)?;
         let written = Written::by(&listener, Location::caller());
+        Ok(self.attach_to_pattern(Pattern::parse(pattern)?, written, listener))
+    }
+
+    /// Calls `listener` in place for every event. It may return nothing or a [`Handled`].
+    #[track_caller]
+    pub fn any<R: IntoHandled>(self, listener: impl Fn(&Envelope) -> R + Send + Sync + 'static) -> Guard {
+        let written = Written::by(&listener, Location::caller());
+        self.attach_to_pattern(Pattern::all(), written, listener)
+    }
+
+    fn attach_to_pattern<R: IntoHandled>(
+        self,
+        pattern: Pattern,
+        written: Written,
+        listener: impl Fn(&Envelope) -> R + Send + Sync + 'static,
+    ) -> Guard {
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);
         let function = move |event: &Envelope| Some(listener(event).into_handled());
         self.bus.core().attach_pattern(&pattern, in_place(about, self.chosen, function));
-        Ok(guard)
+        guard
     }
 
     /// Calls `listener` in a task for every event whose name matches `pattern`. It may return nothing or a [`Handled`].
@@ -226,18 +265,42 @@ impl Listen<'_, Envelope> {
     where
         Fut: Future<Output: IntoHandled> + Send + 'static,
     {
-        let pattern = Pattern::parse(pattern)?;
         let written = Written::by(&listener, Location::caller());
+        Ok(self.attach_to_pattern_async(Pattern::parse(pattern)?, written, listener))
+    }
+
+    /// Calls `listener` in a task for every event. It may return nothing or a [`Handled`].
+    #[track_caller]
+    pub fn any_async<Fut>(self, listener: impl Fn(Envelope) -> Fut + Send + Sync + 'static) -> Guard
+    where
+        Fut: Future<Output: IntoHandled> + Send + 'static,
+    {
+        let written = Written::by(&listener, Location::caller());
+        self.attach_to_pattern_async(Pattern::all(), written, listener)
+    }
+
+    fn attach_to_pattern_async<Fut>(
+        self,
+        pattern: Pattern,
+        written: Written,
+        listener: impl Fn(Envelope) -> Fut + Send + Sync + 'static,
+    ) -> Guard
+    where
+        Fut: Future<Output: IntoHandled> + Send + 'static,
+    {
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);
         let prepare = |emission: &Emission<'_>| Ok(emission.envelope().map_err(Clone::clone)?.clone());
         self.bus.core().attach_pattern(&pattern, deferred(about, self.chosen, prepare, listener));
-        Ok(guard)
+        guard
     }
 }
 
 impl<T: ?Sized> fmt::Debug for Listen<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listen").field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("Listen")
+            .field("priority", &self.priority)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }

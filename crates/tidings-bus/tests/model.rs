@@ -9,8 +9,8 @@ use tidings_core::{Envelope, Pattern};
 
 #[derive(Debug, Clone)]
 enum Step {
-    On { first: bool, once: bool },
-    Subscribe { pattern: &'static str, first: bool, once: bool },
+    On { first: bool, once: bool, priority: i32 },
+    Subscribe { pattern: &'static str, first: bool, once: bool, priority: i32 },
     End(prop::sample::Index),
     Remove(&'static str),
     Emit(Way),
@@ -36,9 +36,10 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Way::OtherName)
     ];
     prop_oneof![
-        2 => (any::<bool>(), any::<bool>()).prop_map(|(first, once)| Step::On { first, once }),
-        2 => (prop::sample::select(&PATTERNS[..]), any::<bool>(), any::<bool>())
-            .prop_map(|(pattern, first, once)| Step::Subscribe { pattern, first, once }),
+        2 => (any::<bool>(), any::<bool>(), -1..=1)
+            .prop_map(|(first, once, priority)| Step::On { first, once, priority }),
+        2 => (prop::sample::select(&PATTERNS[..]), any::<bool>(), any::<bool>(), -1..=1)
+            .prop_map(|(pattern, first, once, priority)| Step::Subscribe { pattern, first, once, priority }),
         2 => any::<prop::sample::Index>().prop_map(Step::End),
         1 => prop::sample::select(&PATTERNS[..]).prop_map(Step::Remove),
         4 => way.prop_map(Step::Emit),
@@ -50,6 +51,15 @@ struct Plain {
     number: usize,
     topic: &'static str,
     once: bool,
+    priority: i32,
+}
+
+/// Where a listener joins: behind all of higher priority, and behind those of its own unless it goes first of them.
+fn join(list: &mut Vec<Plain>, plain: Plain, first: bool) {
+    let goes_before =
+        |other: &Plain| other.priority > plain.priority || (other.priority == plain.priority && !first);
+    let at = list.iter().take_while(|other| goes_before(other)).count();
+    list.insert(at, plain);
 }
 
 proptest! {
@@ -61,23 +71,23 @@ proptest! {
         let mut guards: Vec<(usize, Guard)> = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {
             match step {
-                Step::On { first, once } => {
+                Step::On { first, once, priority } => {
                     let entry = diary.clone();
-                    let mut listen = bus.listen();
+                    let mut listen = bus.listen().priority(priority);
                     if first { listen = listen.first() }
                     if once { listen = listen.once() }
                     guards.push((number, listen.on(move |_: &Placed| entry.write(number))));
-                    let plain = Plain { number, topic: "order.placed", once };
-                    list.insert(if first { 0 } else { list.len() }, plain);
+                    let plain = Plain { number, topic: "order.placed", once, priority };
+                    join(&mut list, plain, first);
                 }
-                Step::Subscribe { pattern, first, once } => {
+                Step::Subscribe { pattern, first, once, priority } => {
                     let entry = diary.clone();
-                    let mut listen = bus.listen();
+                    let mut listen = bus.listen().priority(priority);
                     if first { listen = listen.first() }
                     if once { listen = listen.once() }
                     guards.push((number, listen.subscribe(pattern, move |_| entry.write(number)).expect("valid")));
-                    let plain = Plain { number, topic: pattern, once };
-                    list.insert(if first { 0 } else { list.len() }, plain);
+                    let plain = Plain { number, topic: pattern, once, priority };
+                    join(&mut list, plain, first);
                 }
                 Step::End(index) if !guards.is_empty() => {
                     let (number, guard) = guards.swap_remove(index.index(guards.len()));

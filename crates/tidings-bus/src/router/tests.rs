@@ -33,7 +33,7 @@ proptest! {
         let mut router = Router::new(7);
         let mut list = Vec::new();
         for (value, segments) in (0..).zip(&patterns) {
-            let (pattern, rank) = (pattern(&segments.join(".")), ranks.next(End::Last));
+            let (pattern, rank) = (pattern(&segments.join(".")), ranks.next(0, End::Last));
             router.insert(&pattern, rank, value);
             list.push((pattern, rank, value));
         }
@@ -77,7 +77,7 @@ fn many_shapes() -> Vec<Pattern> {
 fn patterns_of_ever_new_shapes_share_a_bounded_number_of_tables_and_are_all_found() {
     let (ranks, mut router) = (Ranks::default(), Router::new(7));
     for (value, pattern) in (0..).zip(many_shapes()) {
-        router.insert(&pattern, ranks.next(End::Last), value);
+        router.insert(&pattern, ranks.next(0, End::Last), value);
     }
     assert!(router.families.len() <= SHAPES_MAX + 7, "{} tables", router.families.len());
     assert_eq!(found(&router, "a.a.a.a.a.a.a").len(), 128);
@@ -92,14 +92,14 @@ fn a_pattern_that_was_filed_both_ways_is_removed_from_both_places() {
     let filed: Vec<Rank> = shapes
         .iter()
         .map(|pattern| {
-            let rank = ranks.next(End::Last);
+            let rank = ranks.next(0, End::Last);
             router.insert(pattern, rank, 1);
             rank
         })
         .collect();
     let (late, first) = (&shapes[127], &shapes[1]);
     assert_eq!(router.remove(first, filed[1]), Some(1));
-    let again = ranks.next(End::Last);
+    let again = ranks.next(0, End::Last);
     router.insert(late, again, 2);
     assert!(router.contains(late, filed[127]) && router.contains(late, again));
     let mut both = router.remove_pattern(late);
@@ -111,7 +111,7 @@ fn a_pattern_that_was_filed_both_ways_is_removed_from_both_places() {
 #[test]
 fn segments_that_collide_are_told_apart_by_comparing_them() {
     let (ranks, mut router) = (Ranks::default(), Router::new(7));
-    router.insert(&pattern("a.*"), ranks.next(End::Last), 1);
+    router.insert(&pattern("a.*"), ranks.next(0, End::Last), 1);
     let bucket = router.families[0].table.drain().map(|(_, bucket)| bucket).next().expect("one");
     let topic = Segments::of("b.x", 7).expect("few");
     let collision = router.families[0].shape.key(&topic).expect("fits");
@@ -122,7 +122,7 @@ fn segments_that_collide_are_told_apart_by_comparing_them() {
 #[test]
 fn a_name_with_more_segments_than_a_topic_can_have_matches_nothing() {
     let mut router = Router::new(7);
-    router.insert(&Pattern::all(), Ranks::default().next(End::Last), 1);
+    router.insert(&Pattern::all(), Ranks::default().next(0, End::Last), 1);
     assert_eq!(found(&router, &["a"; 32].join(".")), [1]);
     assert_eq!(found(&router, &["a"; 33].join(".")), Vec::<u32>::new());
 }

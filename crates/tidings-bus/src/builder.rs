@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tidings_core::{BoxFuture, Clock, SystemClock, Text};
 
 use crate::{
-    Bus,
+    Bus, LeakWatch,
     core::{Core, Settings},
 };
 
@@ -34,6 +34,7 @@ impl Default for Builder {
             source: Text::from("/tidings"),
             spawn: None,
             in_flight_max: IN_FLIGHT_MAX,
+            leak_watch: None,
         })
     }
 }
@@ -65,6 +66,12 @@ impl Builder {
         self
     }
 
+    /// Warns when an event has so many listeners that some have perhaps been forgotten. Off by default, and then free.
+    pub fn leak_watch(mut self, watch: LeakWatch) -> Self {
+        self.0.leak_watch = Some(watch);
+        self
+    }
+
     /// The bus.
     pub fn build(self) -> Bus {
         Bus::of(Core::new(self.0))
@@ -78,6 +85,7 @@ impl fmt::Debug for Builder {
             .field("source", &self.0.source)
             .field("spawner", &self.0.spawn.is_some())
             .field("in_flight_max", &self.0.in_flight_max)
+            .field("leak_watch", &self.0.leak_watch)
             .finish()
     }
 }

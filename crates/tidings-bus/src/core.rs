@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Timestamp};
 
 use crate::{
+    LeakWatch,
     about::Place,
     emission::Emission,
     errors::ErrorListener,
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) source: Text,
     pub(crate) spawn: Option<Arc<Spawn>>,
     pub(crate) in_flight_max: usize,
+    pub(crate) leak_watch: Option<LeakWatch>,
 }
 
 impl Core {
@@ -43,7 +45,7 @@ impl Core {
         let seed = std::hash::RandomState::new().hash_one("names");
         let subjects = Arc::new(Subjects::new(seed));
         Self {
-            state: Mutex::new(State::new(subjects.clone(), seed)),
+            state: Mutex::new(State::new(subjects.clone(), seed, &settings)),
             types: Types::new(),
             subjects,
             ranks: Ranks::default(),
@@ -69,12 +71,22 @@ impl Core {
         answer
     }
 
-    pub(crate) fn attach_typed<E: Event>(&self, listener: Arc<dyn Hear<E>>) {
-        self.locked(|state, waste| state.attach_typed(listener, waste));
+    pub(crate) fn attach_typed<E: Event>(self: &Arc<Self>, listener: Arc<dyn Hear<E>>) {
+        let now = self.watch_time();
+        let leak = self.locked(|state, waste| {
+            state.attach_typed(listener, waste);
+            state.grown(E::INFO.name, now)
+        });
+        self.suspect(leak);
     }
 
-    pub(crate) fn attach_pattern(&self, pattern: &Pattern, listener: Arc<dyn Hear<Envelope>>) {
-        self.locked(|state, waste| state.attach_pattern(pattern, listener, waste));
+    pub(crate) fn attach_pattern(self: &Arc<Self>, pattern: &Pattern, listener: Arc<dyn Hear<Envelope>>) {
+        let now = self.watch_time();
+        let leak = self.locked(|state, waste| {
+            state.attach_pattern(pattern, listener, waste);
+            state.grown(pattern.as_str(), now)
+        });
+        self.suspect(leak);
     }
 
     pub(crate) fn attach_errors(&self, listener: Arc<ErrorListener>) {

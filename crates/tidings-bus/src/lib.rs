@@ -31,8 +31,10 @@ mod filter;
 mod gate;
 mod guard;
 mod hear;
+mod leaks;
 mod listen;
 mod names;
+mod notice;
 mod plan;
 mod rank;
 mod router;
@@ -49,4 +51,8 @@ pub use emitter::Emitter;
 pub use failed::{Fault, ListenerFailed};
 pub use filter::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX, Filter};
 pub use guard::{Guard, Owner};
+pub use leaks::{
+    LEAK_LIMIT, LEAK_NEAR_PERCENT, LEAK_ORIGINS_MAX, LEAK_SAMPLE_EVERY, LEAK_SAMPLES_MAX, LEAK_WATCHED_MAX,
+    Leak, LeakLevel, LeakOrigin, LeakSample, LeakSuspected, LeakWatch, Leaks,
+};
 pub use listen::Listen;

@@ -103,6 +103,11 @@ impl Named {
         self.members.iter().map(|(_, member)| member)
     }
 
+    /// How many members there are, also of those that have lost their target.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
     /// How many members would be called.
     pub(crate) fn count(&self) -> usize {
         self.members().filter(|member| member.about().is_live()).count()

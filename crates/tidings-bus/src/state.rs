@@ -9,9 +9,11 @@ use tidings_core::{Envelope, Event, Pattern, Text};
 
 use crate::{
     about::{About, Place},
+    core::Settings,
     errors::ErrorListener,
     few::Few,
     hear::{Enveloped, Hear},
+    leaks::Watch,
     names::{Named, Typed},
     plan::{Forget, Held, Plan, Slot, Waste},
     rank::Rank,
@@ -27,16 +29,18 @@ pub(crate) struct State {
     keeper: Keeper,
     /// The slots that were given a plan since patterns last changed, so that forgetting them costs what filling did.
     filled: HashMap<TypeId, Arc<dyn Forget>>,
+    pub(crate) watch: Option<Watch>,
 }
 
 impl State {
-    pub(crate) fn new(subjects: Arc<Subjects>, seed: u64) -> Self {
+    pub(crate) fn new(subjects: Arc<Subjects>, seed: u64, settings: &Settings) -> Self {
         Self {
             names: HashMap::new(),
             router: Router::new(seed),
             errors: Few::None,
             keeper: Keeper::new(subjects),
             filled: HashMap::new(),
+            watch: settings.leak_watch.clone().map(Watch::new),
         }
     }
 
@@ -66,12 +70,14 @@ impl State {
                 if let Some(member) = self.names.get_mut(name).and_then(|named| named.remove(rank)) {
                     end(member.about(), Box::new(member.clone()), waste);
                     self.name_changed(name, waste);
+                    self.shrunk(name);
                 }
             }
             Place::Pattern(pattern) => {
                 if let Some(listener) = self.router.remove(pattern, rank) {
                     end(listener.about(), Box::new(listener.clone()), waste);
                     self.pattern_changed(pattern, waste);
+                    self.shrunk(pattern.as_str());
                 }
             }
             Place::Errors => {
@@ -97,6 +103,7 @@ impl State {
             }
             self.pattern_changed(&pattern, waste);
         }
+        self.shrunk(text);
         count
     }
 
@@ -112,6 +119,9 @@ impl State {
             count += end(listener.about(), Box::new(listener.clone()), waste);
         }
         self.everything_changed(waste);
+        if let Some(watch) = &mut self.watch {
+            watch.emptied();
+        }
         count
     }
 
@@ -125,6 +135,20 @@ impl State {
             Place::Pattern(pattern) => self.router.contains(pattern, rank),
             Place::Errors => self.errors.get(&rank).is_some(),
         }
+    }
+
+    /// Everything that is registered under exactly this name or pattern.
+    pub(crate) fn registered(&self, text: &str) -> impl Iterator<Item = &About> {
+        let named = self.names.get(text).into_iter().flat_map(Named::members).map(|member| member.about());
+        let pattern = Pattern::parse(text).ok();
+        let filed = pattern.into_iter().flat_map(|pattern| self.router.filed(&pattern));
+        named.chain(filed.flat_map(|listeners| listeners.iter().map(|(_, listener)| listener.about())))
+    }
+
+    /// How many are registered under exactly this name or pattern, without looking at them.
+    pub(crate) fn registered_count(&self, text: &str) -> usize {
+        let filed = Pattern::parse(text).map_or_else(|_| Vec::new(), |pattern| self.router.filed(&pattern));
+        self.names.get(text).map_or(0, Named::len) + filed.into_iter().map(Few::len).sum::<usize>()
     }
 
     /// How many listeners an event of this name reaches.

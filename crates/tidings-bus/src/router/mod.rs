@@ -121,12 +121,15 @@ impl<V> Router<V> {
         }
     }
 
+    /// What is filed under `pattern`; nearly always in one place.
+    pub(crate) fn filed(&self, pattern: &Pattern) -> Vec<&Few<Rank, V>> {
+        let bucket = |(at, key): (usize, u64)| self.families.get(at)?.table.get(&key)?.get(pattern);
+        self.places(pattern).into_iter().filter_map(bucket).collect()
+    }
+
     /// Whether something is filed under `pattern` with this rank.
     pub(crate) fn contains(&self, pattern: &Pattern, rank: Rank) -> bool {
-        self.places(pattern).into_iter().any(|(at, key)| {
-            let bucket = self.families.get(at).and_then(|family| family.table.get(&key));
-            bucket.and_then(|bucket| bucket.get(pattern)).is_some_and(|all| all.get(&rank).is_some())
-        })
+        self.filed(pattern).into_iter().any(|listeners| listeners.get(&rank).is_some())
     }
 
     /// All patterns, in no order. One may come twice when it has been filed both ways.

@@ -4,14 +4,17 @@ use std::{
     fmt,
     panic::Location,
     sync::{
-        Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use tidings_core::Pattern;
 
-use crate::rank::Rank;
+use crate::{
+    rank::Rank,
+    stats::{Calls, Meter},
+};
 
 /// Under what a listener is registered.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,11 +87,19 @@ struct Rest {
     rank: Rank,
     listener: Listener,
     target: Option<Box<dyn Target>>,
+    calls: Option<Calls>,
 }
 
 impl About {
     pub(crate) fn new(rank: Rank, listener: Listener) -> Self {
-        Self { ended: AtomicBool::new(false), rest: Box::new(Rest { rank, listener, target: None }) }
+        let rest = Rest { rank, listener, target: None, calls: None };
+        Self { ended: AtomicBool::new(false), rest: Box::new(rest) }
+    }
+
+    /// The same, of a listener whose calls are counted, if there is something to count them.
+    pub(crate) fn counted(mut self, meter: Option<&Arc<Meter>>) -> Self {
+        self.rest.calls = meter.map(|meter| meter.calls(self.rest.rank, &self.rest.listener));
+        self
     }
 
     /// The same, of a listener that is pointless without `target`.
@@ -124,6 +135,11 @@ impl About {
 
     pub(crate) fn listener(&self) -> &Listener {
         &self.rest.listener
+    }
+
+    /// What counts its calls, where there are statistics.
+    pub(crate) fn calls(&self) -> Option<&Calls> {
+        self.rest.calls.as_ref()
     }
 }
 

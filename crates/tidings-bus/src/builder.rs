@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use tidings_core::{BoxFuture, Clock, SystemClock, Text};
 
 use crate::{
-    Bus, LeakWatch,
+    Bus, LeakWatch, StatsOptions,
     core::{Core, Settings},
 };
 
@@ -35,6 +35,7 @@ impl Default for Builder {
             spawn: None,
             in_flight_max: IN_FLIGHT_MAX,
             leak_watch: None,
+            stats: None,
         })
     }
 }
@@ -72,6 +73,12 @@ impl Builder {
         self
     }
 
+    /// Counts and measures emissions and listeners, for [`Bus::stats`]. Off by default, and then free.
+    pub fn stats(mut self, options: StatsOptions) -> Self {
+        self.0.stats = Some(options);
+        self
+    }
+
     /// The bus.
     pub fn build(self) -> Bus {
         Bus::of(Core::new(self.0))
@@ -86,6 +93,7 @@ impl fmt::Debug for Builder {
             .field("spawner", &self.0.spawn.is_some())
             .field("in_flight_max", &self.0.in_flight_max)
             .field("leak_watch", &self.0.leak_watch)
+            .field("stats", &self.0.stats)
             .finish()
     }
 }

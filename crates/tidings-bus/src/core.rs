@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Timestamp};
 
 use crate::{
-    LeakWatch,
+    LeakWatch, StatsOptions,
     about::Place,
     emission::Emission,
     errors::ErrorListener,
@@ -15,6 +15,7 @@ use crate::{
     rank::{Rank, Ranks},
     running::{InFlight, Spawn},
     state::State,
+    stats::Meter,
     subjects::Subjects,
     types::Types,
 };
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     subjects: Arc<Subjects>,
     pub(crate) ranks: Ranks,
     pub(crate) in_flight: InFlight,
+    pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) settings: Settings,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) spawn: Option<Arc<Spawn>>,
     pub(crate) in_flight_max: usize,
     pub(crate) leak_watch: Option<LeakWatch>,
+    pub(crate) stats: Option<StatsOptions>,
 }
 
 impl Core {
@@ -44,8 +47,10 @@ impl Core {
         // Nobody outside this process knows the seed, so nobody can send names that all fall into one place.
         let seed = std::hash::RandomState::new().hash_one("names");
         let subjects = Arc::new(Subjects::new(seed));
+        let meter = settings.stats.clone().map(|options| Arc::new(Meter::new(options)));
         Self {
-            state: Mutex::new(State::new(subjects.clone(), seed, &settings)),
+            state: Mutex::new(State::new(subjects.clone(), seed, &settings, meter.clone())),
+            meter,
             types: Types::new(),
             subjects,
             ranks: Ranks::default(),

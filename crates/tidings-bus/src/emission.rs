@@ -259,6 +259,9 @@ impl<'a> Emission<'a> {
     /// Tells the error channel, and whoever awaits this emission.
     #[cold]
     pub(crate) fn failed(&self, about: &About, fault: Fault) {
+        if let Some(calls) = about.calls() {
+            calls.failed();
+        }
         let failed = self.core.failed(self.envelope_or_bare(), about.listener(), fault);
         if let Some(collected) = self.collected() {
             collected.failed.borrow_mut().push(failed.clone());

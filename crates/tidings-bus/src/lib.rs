@@ -15,6 +15,7 @@
 //! The left side takes no lock. What is registered lies under one lock, in `state`, and no user's code runs under it.
 
 mod about;
+mod around;
 mod awaited;
 mod builder;
 mod bus;
@@ -40,6 +41,7 @@ mod rank;
 mod router;
 mod running;
 mod state;
+mod stats;
 mod subjects;
 mod types;
 
@@ -56,3 +58,7 @@ pub use leaks::{
     Leak, LeakLevel, LeakOrigin, LeakSample, LeakSuspected, LeakWatch, Leaks,
 };
 pub use listen::Listen;
+pub use stats::{
+    Emitted, ListenerSlowed, ListenerStats, SLOW, STATS_LISTENERS_MAX, STATS_LOG_MAX, STATS_TOPICS_MAX,
+    Slowness, Stats, StatsOptions, TopicStats, VERY_SLOW,
+};

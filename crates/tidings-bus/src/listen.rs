@@ -12,6 +12,7 @@ use crate::{
     gate::{Always, Chosen},
     hear::{Deferred, Hear, InPlace},
     rank::End,
+    stats::Measured,
 };
 
 /// A subscription in the making: where the listener stands, how often it is called, and for which events.
@@ -107,7 +108,8 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
 
     fn about(&self, place: Place, written: Written) -> About {
         let listener = Listener::new(place, written.function, written.location);
-        About::new(self.bus.core().ranks.next(self.priority, self.end), listener)
+        let core = self.bus.core();
+        About::new(core.ranks.next(self.priority, self.end), listener).counted(core.meter.as_ref())
     }
 
     fn guard(&self, about: &About) -> Guard {
@@ -120,7 +122,9 @@ fn in_place<T: ?Sized + 'static>(
     chosen: Chosen<T>,
     function: impl Fn(&T) -> Option<Handled> + Send + Sync + 'static,
 ) -> Arc<dyn Hear<T>> {
-    if chosen.is_always() {
+    if about.calls().is_some() {
+        Arc::new(Measured { about, gate: chosen, function: Box::new(function) })
+    } else if chosen.is_always() {
         Arc::new(InPlace { about, gate: Always, function })
     } else {
         Arc::new(InPlace { about, gate: chosen, function })

@@ -13,17 +13,25 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::{Fault, emission::Emission, hear::Hear};
+use crate::{Fault, around::Around, emission::Emission, hear::Hear};
 
 /// An immutable list of listeners.
 pub(crate) struct Plan<T: ?Sized> {
     outdated: AtomicBool,
+    /// Nothing where there is an `around`, which then has them.
     listeners: Box<[Arc<dyn Hear<T>>]>,
+    around: Option<Box<Around<T>>>,
 }
 
 impl<T: ?Sized> Plan<T> {
     pub(crate) fn new(listeners: Box<[Arc<dyn Hear<T>>]>) -> Self {
-        Self { outdated: AtomicBool::new(false), listeners }
+        Self { outdated: AtomicBool::new(false), listeners, around: None }
+    }
+
+    /// A plan that does more than call listeners.
+    pub(crate) fn around(around: Around<T>) -> Self {
+        let around = Some(Box::new(around));
+        Self { outdated: AtomicBool::new(false), listeners: Box::new([]), around }
     }
 
     /// Whether the listeners are still these.
@@ -51,7 +59,21 @@ impl<T: ?Sized> Plan<T> {
 
     #[inline(never)]
     fn run_all(&self, event: &T, emission: &Emission<'_>) -> usize {
-        let mut rest = self.listeners.iter();
+        match &self.around {
+            None => self.call_all(&self.listeners, event, emission),
+            Some(around) => around.run(self, event, emission),
+        }
+    }
+
+    /// Calls each of these listeners, which are those of this plan; answers how many ran.
+    #[inline(always)]
+    pub(crate) fn call_all(
+        &self,
+        listeners: &[Arc<dyn Hear<T>>],
+        event: &T,
+        emission: &Emission<'_>,
+    ) -> usize {
+        let mut rest = listeners.iter();
         loop {
             // One catch for all calls, not one for each: it goes on behind the listener that panicked. Nothing of ours
             // is left half-changed by that, for an emission only fills cells.
@@ -67,10 +89,10 @@ impl<T: ?Sized> Plan<T> {
                 }
             }));
             let Err(payload) = caught else {
-                return self.listeners.len() - emission.passed_over();
+                return listeners.len() - emission.passed_over();
             };
-            let called = self.listeners.len() - rest.len();
-            if let Some(listener) = self.listeners.get(called.saturating_sub(1)) {
+            let called = listeners.len() - rest.len();
+            if let Some(listener) = listeners.get(called.saturating_sub(1)) {
                 emission.failed(listener.about(), Fault::panicked(payload));
             }
         }

@@ -16,7 +16,9 @@ use futures_util::FutureExt;
 use tidings_core::{BoxFuture, Envelope, Handled};
 use tokio::{runtime::Handle, sync::Notify};
 
-use crate::{Fault, Listener, ListenerFailed, about::About, core::Core, emission::Emission, errors::Quiet};
+use crate::{
+    Fault, Listener, ListenerFailed, about::About, core::Core, emission::Emission, errors::Quiet, stats::Call,
+};
 
 /// Runs a future to its end, somewhere.
 pub(crate) type Spawn = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
@@ -69,6 +71,7 @@ pub(crate) fn start(emission: &Emission<'_>, about: &About, way: Way, call: BoxF
         core: core.clone(),
         envelope: envelope.clone(),
         listener: about.listener().clone(),
+        call: Call::begin(about, core),
         reached: false,
     };
     let run = run(call, ending);
@@ -88,6 +91,9 @@ fn run(call: BoxFuture<'static, Handled>, mut ending: Ending) -> Run {
     Box::pin(async move {
         let outcome = AssertUnwindSafe(call).catch_unwind().await;
         ending.reached = true;
+        if let Some(call) = &ending.call {
+            call.end(&ending.core);
+        }
         let fault = match outcome {
             Ok(Ok(())) => return None,
             Ok(Err(failure)) => Fault::Failed(failure),
@@ -102,11 +108,15 @@ struct Ending {
     core: Arc<Core>,
     envelope: Envelope,
     listener: Listener,
+    call: Option<Call>,
     reached: bool,
 }
 
 impl Ending {
     fn tell(&self, fault: Fault) -> ListenerFailed {
+        if let Some(call) = &self.call {
+            call.failed();
+        }
         let failed = self.core.failed(&self.envelope, &self.listener, fault);
         self.core.report(&failed);
         failed
@@ -116,6 +126,9 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         if !self.reached {
+            if let Some(call) = &self.call {
+                call.end(&self.core);
+            }
             self.tell(Fault::Dropped);
         }
     }

@@ -9,6 +9,7 @@ use tidings_core::{Envelope, Event, Pattern, Text};
 
 use crate::{
     about::{About, Place},
+    around::Around,
     core::Settings,
     errors::ErrorListener,
     few::Few,
@@ -18,6 +19,7 @@ use crate::{
     plan::{Forget, Held, Plan, Slot, Waste},
     rank::Rank,
     router::Router,
+    stats::Meter,
     subjects::{Keeper, Subject, Subjects},
 };
 
@@ -30,10 +32,16 @@ pub(crate) struct State {
     /// The slots that were given a plan since patterns last changed, so that forgetting them costs what filling did.
     filled: HashMap<TypeId, Arc<dyn Forget>>,
     pub(crate) watch: Option<Watch>,
+    meter: Option<Arc<Meter>>,
 }
 
 impl State {
-    pub(crate) fn new(subjects: Arc<Subjects>, seed: u64, settings: &Settings) -> Self {
+    pub(crate) fn new(
+        subjects: Arc<Subjects>,
+        seed: u64,
+        settings: &Settings,
+        meter: Option<Arc<Meter>>,
+    ) -> Self {
         Self {
             names: HashMap::new(),
             router: Router::new(seed),
@@ -41,6 +49,7 @@ impl State {
             keeper: Keeper::new(subjects),
             filled: HashMap::new(),
             watch: settings.leak_watch.clone().map(Watch::new),
+            meter,
         }
     }
 
@@ -216,7 +225,7 @@ impl State {
         self.router.matching(E::INFO.name, |rank, listener| {
             found.push((rank, Arc::new(Enveloped(listener.clone()))));
         });
-        in_order(found)
+        self.plan(E::INFO.name, found)
     }
 
     fn plan_of_name(&self, name: &str) -> Plan<Envelope> {
@@ -226,7 +235,16 @@ impl State {
             found.extend(named.members().map(|member| (member.about().rank(), member.enveloped(&versions))));
         }
         self.router.matching(name, |rank, listener| found.push((rank, listener.clone())));
-        in_order(found)
+        self.plan(name, found)
+    }
+
+    /// The plan that calls these listeners in order, with what the bus was asked for besides.
+    fn plan<T: ?Sized>(&self, name: &str, found: Vec<(Rank, Arc<dyn Hear<T>>)>) -> Plan<T> {
+        let listeners = in_order(found);
+        match self.meter.as_ref().map(|meter| meter.measure(name)) {
+            None => Plan::new(listeners),
+            measure => Plan::around(Around { measure, listeners }),
+        }
     }
 
     fn name_changed(&mut self, name: &str, waste: &mut Waste) {
@@ -261,7 +279,7 @@ fn end(about: &About, listener: Box<dyn Held>, waste: &mut Waste) -> usize {
     1
 }
 
-fn in_order<T: ?Sized>(mut found: Vec<(Rank, Arc<dyn Hear<T>>)>) -> Plan<T> {
+fn in_order<T: ?Sized>(mut found: Vec<(Rank, Arc<dyn Hear<T>>)>) -> Box<[Arc<dyn Hear<T>>]> {
     found.sort_unstable_by_key(|(rank, _)| *rank);
-    Plan::new(found.into_iter().map(|(_, listener)| listener).collect())
+    found.into_iter().map(|(_, listener)| listener).collect()
 }

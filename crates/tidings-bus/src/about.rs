@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use tidings_core::Pattern;
+use tidings_core::{Pattern, Text};
 
 use crate::{
     rank::Rank,
@@ -23,6 +23,8 @@ pub(crate) enum Place {
     Name(&'static str),
     /// A pattern over names.
     Pattern(Pattern),
+    /// The middleware, for this name or pattern.
+    Middleware(Text),
     /// The error channel.
     Errors,
 }
@@ -45,6 +47,7 @@ impl Listener {
         match &self.place {
             Place::Name(name) => name,
             Place::Pattern(pattern) => pattern.as_str(),
+            Place::Middleware(topic) => topic,
             Place::Errors => "the error channel",
         }
     }

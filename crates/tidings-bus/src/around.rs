@@ -2,13 +2,24 @@
 //!
 //! A plan without any of it has no `Around` at all, and knows nothing of this module.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
-use crate::{emission::Emission, hear::Hear, plan::Plan, stats::Measure};
+use crate::{
+    Fault,
+    emission::{Emission, Fact},
+    hear::Hear,
+    middleware::{Layer, Passed, Replacement},
+    plan::Plan,
+    stats::Measure,
+};
 
-/// The listeners of a plan, and what stands around them. From the outside in: statistics.
+/// The listeners of a plan, and what stands around them. From the outside in: statistics, middleware.
 pub(crate) struct Around<T: ?Sized> {
     pub(crate) measure: Option<Measure>,
+    pub(crate) layers: Box<[Arc<dyn Layer<T>>]>,
     pub(crate) listeners: Box<[Arc<dyn Hear<T>>]>,
 }
 
@@ -16,14 +27,52 @@ impl<T: ?Sized> Around<T> {
     /// Emits; answers how many listeners ran.
     pub(crate) fn run(&self, plan: &Plan<T>, event: &T, emission: &Emission<'_>) -> usize {
         let heard = match &self.measure {
-            Some(measure) => measure.emission(emission.core(), || self.call(plan, event, emission)),
-            None => self.call(plan, event, emission),
+            Some(measure) => measure.emission(emission.core(), || self.pass(plan, event, emission)),
+            None => self.pass(plan, event, emission),
         };
         heard.unwrap_or(0)
     }
 
-    /// Answers how many listeners ran, or nothing when it was cancelled.
-    fn call(&self, plan: &Plan<T>, event: &T, emission: &Emission<'_>) -> Option<usize> {
-        Some(plan.call_all(&self.listeners, event, emission))
+    /// Shows the event to the middleware, and what becomes of it to the listeners. Answers how many ran, or nothing
+    /// when it was cancelled.
+    fn pass(&self, plan: &Plan<T>, event: &T, emission: &Emission<'_>) -> Option<usize> {
+        let mut changed: Option<Box<dyn Replacement<T>>> = None;
+        for layer in &self.layers {
+            let passed = match &changed {
+                None => ask(&**layer, event, emission),
+                Some(now) => emission.within(fact(&**now), |inner| ask(&**layer, now.event(), inner)),
+            };
+            match passed {
+                Passed::Unchanged => {}
+                Passed::Changed(next) => {
+                    layer.counts().changed();
+                    changed = Some(next);
+                }
+                Passed::Cancelled => {
+                    layer.counts().cancelled();
+                    return None;
+                }
+            }
+        }
+        Some(match &changed {
+            None => self.call(plan, event, emission),
+            Some(now) => emission.within(fact(&**now), |inner| self.call(plan, now.event(), inner)),
+        })
     }
+
+    fn call(&self, plan: &Plan<T>, event: &T, emission: &Emission<'_>) -> usize {
+        plan.call_all(&self.listeners, event, emission)
+    }
+}
+
+fn fact<T: ?Sized>(replacement: &dyn Replacement<T>) -> &dyn Fact {
+    replacement
+}
+
+/// One that panics cancels: what it was to keep away must not come through because it is broken.
+fn ask<T: ?Sized>(layer: &dyn Layer<T>, event: &T, emission: &Emission<'_>) -> Passed<T> {
+    catch_unwind(AssertUnwindSafe(|| layer.pass(event, emission))).unwrap_or_else(|payload| {
+        emission.failed(layer.about(), Fault::panicked(payload));
+        Passed::Cancelled
+    })
 }

@@ -11,7 +11,9 @@ use crate::{
     emission::Emission,
     errors::ErrorListener,
     hear::Hear,
+    middleware::Filed,
     plan::{Plan, Slot, Waste},
+    plugin::Plugins,
     rank::{Rank, Ranks},
     running::{InFlight, Spawn},
     state::State,
@@ -28,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) ranks: Ranks,
     pub(crate) in_flight: InFlight,
     pub(crate) meter: Option<Arc<Meter>>,
+    pub(crate) plugins: Plugins,
     pub(crate) settings: Settings,
 }
 
@@ -51,6 +54,7 @@ impl Core {
         Self {
             state: Mutex::new(State::new(subjects.clone(), seed, &settings, meter.clone())),
             meter,
+            plugins: Plugins::default(),
             types: Types::new(),
             subjects,
             ranks: Ranks::default(),
@@ -92,6 +96,10 @@ impl Core {
             state.grown(pattern.as_str(), now)
         });
         self.suspect(leak);
+    }
+
+    pub(crate) fn attach_middleware(&self, middleware: Arc<dyn Filed>) {
+        self.locked(|state, waste| state.attach_middleware(middleware, waste));
     }
 
     pub(crate) fn attach_errors(&self, listener: Arc<ErrorListener>) {

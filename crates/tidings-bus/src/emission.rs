@@ -187,6 +187,24 @@ impl<'a> Emission<'a> {
         made.failure.as_ref().map_or(Ok(&made.envelope), Err)
     }
 
+    /// The envelope, if there is one already.
+    pub(crate) fn known_envelope(&self) -> Option<&Envelope> {
+        let made = || self.extra.get()?.envelope.get().filter(|made| made.failure.is_none());
+        let given = self.fact.given().map(|(envelope, _)| envelope);
+        given.or_else(|| made().map(|made| &made.envelope))
+    }
+
+    /// Goes on with another event in the place of this one. If this is awaited, so is what comes of it.
+    pub(crate) fn within<R>(&self, fact: &dyn Fact, work: impl FnOnce(&Emission<'_>) -> R) -> R {
+        let Some(outer) = self.collected() else { return work(&Emission::new(self.core, fact)) };
+        let inner = Emission::awaited(self.core, fact);
+        let answer = work(&inner);
+        let inner = inner.into_collected();
+        outer.running.borrow_mut().extend(inner.running.into_inner());
+        outer.failed.borrow_mut().extend(inner.failed.into_inner());
+        answer
+    }
+
     /// The event in an envelope, without its data if that cannot be written.
     pub(crate) fn envelope_or_bare(&self) -> &Envelope {
         self.fact.given().map_or_else(|| &self.made().envelope, |(envelope, _)| envelope)

@@ -128,6 +128,12 @@ impl Owner {
         self.0.lock().guards.iter().filter(|guard| live(guard, &mut cores)).count()
     }
 
+    /// Ends what it owns by now.
+    pub(crate) fn end(&self) {
+        let owned = std::mem::take(&mut *self.0.lock());
+        drop(owned);
+    }
+
     fn take(&self, guard: Guard) {
         let (mut cores, mut ended) = (Vec::new(), Vec::new());
         let mut owned = self.0.lock();

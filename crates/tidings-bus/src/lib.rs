@@ -34,9 +34,11 @@ mod guard;
 mod hear;
 mod leaks;
 mod listen;
+mod middleware;
 mod names;
 mod notice;
 mod plan;
+mod plugin;
 mod rank;
 mod router;
 mod running;
@@ -58,6 +60,8 @@ pub use leaks::{
     Leak, LeakLevel, LeakOrigin, LeakSample, LeakSuspected, LeakWatch, Leaks,
 };
 pub use listen::Listen;
+pub use middleware::{MiddlewareInfo, Verdict};
+pub use plugin::{Plugin, PluginError, PluginInfo};
 pub use stats::{
     Emitted, ListenerSlowed, ListenerStats, SLOW, STATS_LISTENERS_MAX, STATS_LOG_MAX, STATS_TOPICS_MAX,
     Slowness, Stats, StatsOptions, TopicStats, VERY_SLOW,

@@ -42,13 +42,13 @@ pub struct Listen<'a, T: ?Sized> {
 }
 
 /// What is known of a listener before it has a rank.
-struct Written {
+pub(crate) struct Written {
     function: &'static str,
     location: &'static Location<'static>,
 }
 
 impl Written {
-    fn by<F>(listener: &F, location: &'static Location<'static>) -> Self {
+    pub(crate) fn by<F>(listener: &F, location: &'static Location<'static>) -> Self {
         Self { function: type_name_of_val(listener), location }
     }
 }
@@ -107,9 +107,23 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     }
 
     fn about(&self, place: Place, written: Written) -> About {
+        self.uncounted(place, written).counted(self.bus.core().meter.as_ref())
+    }
+
+    fn uncounted(&self, place: Place, written: Written) -> About {
         let listener = Listener::new(place, written.function, written.location);
-        let core = self.bus.core();
-        About::new(core.ranks.next(self.priority, self.end), listener).counted(core.meter.as_ref())
+        About::new(self.bus.core().ranks.next(self.priority, self.end), listener)
+    }
+
+    pub(crate) fn bus(&self) -> &'a Bus {
+        self.bus
+    }
+
+    /// What a middleware is made of.
+    pub(crate) fn for_middleware(self, topic: &str, written: Written) -> (About, Chosen<T>, Guard) {
+        let about = self.uncounted(Place::Middleware(topic.into()), written);
+        let guard = self.guard(&about);
+        (about, self.chosen, guard)
     }
 
     fn guard(&self, about: &About) -> Guard {

@@ -3,7 +3,11 @@
 //! Everything here happens under the bus's lock, and no code of a user runs under it: no listener, no predicate, no
 //! `Drop` of what a listener has captured. What is taken out goes into a [`Waste`], which is dropped afterwards.
 
-use std::{any::TypeId, collections::HashMap, sync::Arc};
+use std::{
+    any::TypeId,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use tidings_core::{Envelope, Event, Pattern, Text};
 
@@ -15,6 +19,7 @@ use crate::{
     few::Few,
     hear::{Enveloped, Hear},
     leaks::Watch,
+    middleware::{Filed, Layer},
     names::{Named, Typed},
     plan::{Forget, Held, Plan, Slot, Waste},
     rank::Rank,
@@ -28,6 +33,7 @@ pub(crate) struct State {
     names: HashMap<&'static str, Named>,
     router: Router<Arc<dyn Hear<Envelope>>>,
     errors: Few<Rank, Arc<ErrorListener>>,
+    middleware: BTreeMap<Rank, Arc<dyn Filed>>,
     keeper: Keeper,
     /// The slots that were given a plan since patterns last changed, so that forgetting them costs what filling did.
     filled: HashMap<TypeId, Arc<dyn Forget>>,
@@ -46,6 +52,7 @@ impl State {
             names: HashMap::new(),
             router: Router::new(seed),
             errors: Few::None,
+            middleware: BTreeMap::new(),
             keeper: Keeper::new(subjects),
             filled: HashMap::new(),
             watch: settings.leak_watch.clone().map(Watch::new),
@@ -72,6 +79,16 @@ impl State {
         self.errors.entry(listener.about().rank(), || listener);
     }
 
+    pub(crate) fn attach_middleware(&mut self, middleware: Arc<dyn Filed>, waste: &mut Waste) {
+        self.middleware.insert(middleware.about().rank(), middleware);
+        self.everything_changed(waste);
+    }
+
+    /// The middleware, the outermost first.
+    pub(crate) fn middleware(&self) -> impl Iterator<Item = &Arc<dyn Filed>> {
+        self.middleware.values()
+    }
+
     /// Takes a listener out and ends it, if it is still there.
     pub(crate) fn detach(&mut self, place: &Place, rank: Rank, waste: &mut Waste) {
         match place {
@@ -87,6 +104,12 @@ impl State {
                     end(listener.about(), Box::new(listener.clone()), waste);
                     self.pattern_changed(pattern, waste);
                     self.shrunk(pattern.as_str());
+                }
+            }
+            Place::Middleware(_) => {
+                if let Some(middleware) = self.middleware.remove(&rank) {
+                    end(middleware.about(), Box::new(middleware.clone()), waste);
+                    self.everything_changed(waste);
                 }
             }
             Place::Errors => {
@@ -142,6 +165,7 @@ impl State {
                 member.is_some_and(|member| member.about().is_live())
             }
             Place::Pattern(pattern) => self.router.contains(pattern, rank),
+            Place::Middleware(_) => self.middleware.contains_key(&rank),
             Place::Errors => self.errors.get(&rank).is_some(),
         }
     }
@@ -225,7 +249,8 @@ impl State {
         self.router.matching(E::INFO.name, |rank, listener| {
             found.push((rank, Arc::new(Enveloped(listener.clone()))));
         });
-        self.plan(E::INFO.name, found)
+        let layers = self.middleware().filter_map(|filed| filed.layer::<E>()).collect();
+        self.plan(E::INFO.name, layers, found)
     }
 
     fn plan_of_name(&self, name: &str) -> Plan<Envelope> {
@@ -235,15 +260,23 @@ impl State {
             found.extend(named.members().map(|member| (member.about().rank(), member.enveloped(&versions))));
         }
         self.router.matching(name, |rank, listener| found.push((rank, listener.clone())));
-        self.plan(name, found)
+        let concerned = self.middleware().filter(|filed| filed.concerns(name));
+        self.plan(name, concerned.map(|filed| filed.enveloped()).collect(), found)
     }
 
     /// The plan that calls these listeners in order, with what the bus was asked for besides.
-    fn plan<T: ?Sized>(&self, name: &str, found: Vec<(Rank, Arc<dyn Hear<T>>)>) -> Plan<T> {
+    fn plan<T: ?Sized>(
+        &self,
+        name: &str,
+        layers: Box<[Arc<dyn Layer<T>>]>,
+        found: Vec<(Rank, Arc<dyn Hear<T>>)>,
+    ) -> Plan<T> {
         let listeners = in_order(found);
-        match self.meter.as_ref().map(|meter| meter.measure(name)) {
-            None => Plan::new(listeners),
-            measure => Plan::around(Around { measure, listeners }),
+        let measure = self.meter.as_ref().map(|meter| meter.measure(name));
+        if measure.is_none() && layers.is_empty() {
+            Plan::new(listeners)
+        } else {
+            Plan::around(Around { measure, layers, listeners })
         }
     }
 

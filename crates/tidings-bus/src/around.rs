@@ -11,15 +11,17 @@ use crate::{
     Fault,
     emission::{Emission, Fact},
     hear::Hear,
+    history::Keep,
     middleware::{Layer, Passed, Replacement},
     plan::Plan,
     stats::Measure,
 };
 
-/// The listeners of a plan, and what stands around them. From the outside in: statistics, middleware.
+/// The listeners of a plan, and what stands around them. From the outside in: statistics, middleware, history.
 pub(crate) struct Around<T: ?Sized> {
     pub(crate) measure: Option<Measure>,
     pub(crate) layers: Box<[Arc<dyn Layer<T>>]>,
+    pub(crate) keep: Option<Keep<T>>,
     pub(crate) listeners: Box<[Arc<dyn Hear<T>>]>,
 }
 
@@ -61,7 +63,10 @@ impl<T: ?Sized> Around<T> {
     }
 
     fn call(&self, plan: &Plan<T>, event: &T, emission: &Emission<'_>) -> usize {
-        plan.call_all(&self.listeners, event, emission)
+        match self.keep.as_ref().and_then(|keep| keep.keep(plan, event, emission)) {
+            None => plan.call(event, emission),
+            Some(current) => current.plan().call(event, emission),
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use tidings_core::{BoxFuture, Clock, SystemClock, Text};
+use tidings_core::{BoxFuture, Clock, Pattern, SystemClock, Text, TopicError};
 
 use crate::{
-    Bus, LeakWatch, StatsOptions,
+    Bus, HISTORY_TOPICS_MAX, History, LeakWatch, StatsOptions,
     core::{Core, Settings},
 };
 
@@ -36,6 +36,8 @@ impl Default for Builder {
             in_flight_max: IN_FLIGHT_MAX,
             leak_watch: None,
             stats: None,
+            history: Vec::new(),
+            history_topics_max: HISTORY_TOPICS_MAX,
         })
     }
 }
@@ -79,6 +81,23 @@ impl Builder {
         self
     }
 
+    /// Keeps the last events whose names match `pattern`, for listeners that come [late](crate::Listen::replay). Of
+    /// several patterns that match, the one said last counts. An event that is emitted by reference is put into an
+    /// envelope for it; other events cost what they did.
+    ///
+    /// # Errors
+    /// The pattern is invalid; the error tells the column.
+    pub fn history(mut self, pattern: &str, history: History) -> Result<Self, TopicError> {
+        self.0.history.push((Pattern::parse(pattern)?, history));
+        Ok(self)
+    }
+
+    /// Of how many topics events are kept; [`HISTORY_TOPICS_MAX`] by default.
+    pub fn history_topics_max(mut self, most: usize) -> Self {
+        self.0.history_topics_max = most;
+        self
+    }
+
     /// The bus.
     pub fn build(self) -> Bus {
         Bus::of(Core::new(self.0))
@@ -94,6 +113,8 @@ impl fmt::Debug for Builder {
             .field("in_flight_max", &self.0.in_flight_max)
             .field("leak_watch", &self.0.leak_watch)
             .field("stats", &self.0.stats)
+            .field("history", &self.0.history)
+            .field("history_topics_max", &self.0.history_topics_max)
             .finish()
     }
 }

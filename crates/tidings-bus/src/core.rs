@@ -6,13 +6,14 @@ use parking_lot::Mutex;
 use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Timestamp};
 
 use crate::{
-    LeakWatch, StatsOptions,
+    History, LeakWatch, StatsOptions,
     about::Place,
     emission::Emission,
     errors::ErrorListener,
     hear::Hear,
+    history::Histories,
     middleware::Filed,
-    plan::{Plan, Slot, Waste},
+    plan::{Current, Plan, Slot, Waste},
     plugin::Plugins,
     rank::{Rank, Ranks},
     running::{InFlight, Spawn},
@@ -30,6 +31,7 @@ pub(crate) struct Core {
     pub(crate) ranks: Ranks,
     pub(crate) in_flight: InFlight,
     pub(crate) meter: Option<Arc<Meter>>,
+    pub(crate) histories: Option<Arc<Histories>>,
     pub(crate) plugins: Plugins,
     pub(crate) settings: Settings,
 }
@@ -43,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) in_flight_max: usize,
     pub(crate) leak_watch: Option<LeakWatch>,
     pub(crate) stats: Option<StatsOptions>,
+    pub(crate) history: Vec<(Pattern, History)>,
+    pub(crate) history_topics_max: usize,
 }
 
 impl Core {
@@ -51,9 +55,13 @@ impl Core {
         let seed = std::hash::RandomState::new().hash_one("names");
         let subjects = Arc::new(Subjects::new(seed));
         let meter = settings.stats.clone().map(|options| Arc::new(Meter::new(options)));
+        let histories = (!settings.history.is_empty())
+            .then(|| Arc::new(Histories::new(settings.history.clone(), settings.history_topics_max)));
+        let state = State::new(subjects.clone(), seed, &settings, meter.clone(), histories.clone());
         Self {
-            state: Mutex::new(State::new(subjects.clone(), seed, &settings, meter.clone())),
+            state: Mutex::new(state),
             meter,
+            histories,
             plugins: Plugins::default(),
             types: Types::new(),
             subjects,
@@ -74,10 +82,17 @@ impl Core {
 
     /// The only place that takes the lock. What `change` puts into the waste is dropped after the lock is released.
     pub(crate) fn locked<R>(&self, change: impl FnOnce(&mut State, &mut Waste) -> R) -> R {
+        self.locked_with_waste(change).0
+    }
+
+    /// The same where the waste must not be dropped yet, because there is another lock.
+    pub(crate) fn locked_with_waste<R>(
+        &self,
+        change: impl FnOnce(&mut State, &mut Waste) -> R,
+    ) -> (R, Waste) {
         let mut waste = Waste::default();
         let answer = change(&mut self.state.lock(), &mut waste);
-        drop(waste);
-        answer
+        (answer, waste)
     }
 
     pub(crate) fn attach_typed<E: Event>(self: &Arc<Self>, listener: Arc<dyn Hear<E>>) {
@@ -158,5 +173,11 @@ impl Core {
         }
         let subject = self.locked(|state, waste| state.keep(envelope.name(), waste));
         subject.plan().run(envelope, emission)
+    }
+
+    /// The plan of a name, and what is to be dropped when no lock is held.
+    pub(crate) fn subject(&self, name: &Text) -> (Current<Envelope>, Waste) {
+        let (subject, waste) = self.locked_with_waste(|state, waste| state.keep(name, waste));
+        (subject, waste)
     }
 }

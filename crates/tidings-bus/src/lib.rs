@@ -32,6 +32,7 @@ mod filter;
 mod gate;
 mod guard;
 mod hear;
+mod history;
 mod leaks;
 mod listen;
 mod middleware;
@@ -55,6 +56,7 @@ pub use emitter::Emitter;
 pub use failed::{Fault, ListenerFailed};
 pub use filter::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX, Filter};
 pub use guard::{Guard, Owner};
+pub use history::{HISTORY_LAST, HISTORY_TOPICS_MAX, HISTORY_WAITING_MAX, History, Replay};
 pub use leaks::{
     LEAK_LIMIT, LEAK_NEAR_PERCENT, LEAK_ORIGINS_MAX, LEAK_SAMPLE_EVERY, LEAK_SAMPLES_MAX, LEAK_WATCHED_MAX,
     Leak, LeakLevel, LeakOrigin, LeakSample, LeakSuspected, LeakWatch, Leaks,

@@ -6,7 +6,7 @@ use tidings_core::{BoxFuture, Envelope, Event, Handled, IntoHandled, On, Pattern
 use tokio::runtime::Handle;
 
 use crate::{
-    Bus, Filter, Guard, Listener,
+    Bus, Filter, Guard, Listener, Replay,
     about::{About, Place},
     emission::Emission,
     gate::{Always, Chosen},
@@ -39,6 +39,7 @@ pub struct Listen<'a, T: ?Sized> {
     priority: i32,
     end: End,
     chosen: Chosen<T>,
+    replay: Option<Replay>,
 }
 
 /// What is known of a listener before it has a rank.
@@ -55,7 +56,7 @@ impl Written {
 
 impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     pub(crate) fn new(bus: &'a Bus) -> Self {
-        Self { bus, priority: 0, end: End::Last, chosen: Chosen::new() }
+        Self { bus, priority: 0, end: End::Last, chosen: Chosen::new(), replay: None }
     }
 
     /// Before listeners of a lower priority, whenever they joined; 0 unless said. Among those of one priority the order
@@ -115,6 +116,10 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
         About::new(self.bus.core().ranks.next(self.priority, self.end), listener)
     }
 
+    pub(crate) fn set_replay(&mut self, replay: Replay) {
+        self.replay = Some(replay);
+    }
+
     pub(crate) fn bus(&self) -> &'a Bus {
         self.bus
     }
@@ -170,6 +175,22 @@ where
     }
 }
 
+impl Bus {
+    fn attach_typed<E: Event>(&self, replay: Option<Replay>, listener: Arc<dyn Hear<E>>) {
+        match replay {
+            None => self.core().attach_typed(listener),
+            Some(replay) => self.core().attach_typed_late(listener, replay),
+        }
+    }
+
+    fn attach_pattern(&self, pattern: &Pattern, replay: Option<Replay>, listener: Arc<dyn Hear<Envelope>>) {
+        match replay {
+            None => self.core().attach_pattern(pattern, listener),
+            Some(replay) => self.core().attach_pattern_late(pattern, listener, replay),
+        }
+    }
+}
+
 impl<E: Event> Listen<'_, E> {
     /// Calls `listener` in place, by reference. It may return nothing or a [`Handled`].
     #[track_caller]
@@ -196,7 +217,7 @@ impl<E: Event> Listen<'_, E> {
     ) -> Guard {
         let about = self.about(Place::Name(E::INFO.name), written);
         let guard = self.guard(&about);
-        self.bus.core().attach_typed(in_place(about, self.chosen, function));
+        self.bus.attach_typed(self.replay, in_place(about, self.chosen, function));
         guard
     }
 
@@ -217,7 +238,7 @@ impl<E: Event> Listen<'_, E> {
         let about = self.about(Place::Name(E::INFO.name), written).for_target(target.clone());
         let guard = self.guard(&about);
         let function = move |event: &E| Some(listener(&*target.upgrade()?, event).into_handled());
-        self.bus.core().attach_typed(in_place(about, self.chosen, function));
+        self.bus.attach_typed(self.replay, in_place(about, self.chosen, function));
         guard
     }
 
@@ -230,7 +251,7 @@ impl<E: Event> Listen<'_, E> {
         let about = self.about(Place::Name(E::INFO.name), Written::by(&listener, Location::caller()));
         let guard = self.guard(&about);
         let prepare = |emission: &Emission<'_>| emission.on::<E>();
-        self.bus.core().attach_typed(deferred(about, self.chosen, prepare, listener));
+        self.bus.attach_typed(self.replay, deferred(about, self.chosen, prepare, listener));
         guard
     }
 }
@@ -266,7 +287,7 @@ impl Listen<'_, Envelope> {
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);
         let function = move |event: &Envelope| Some(listener(event).into_handled());
-        self.bus.core().attach_pattern(&pattern, in_place(about, self.chosen, function));
+        self.bus.attach_pattern(&pattern, self.replay, in_place(about, self.chosen, function));
         guard
     }
 
@@ -309,7 +330,7 @@ impl Listen<'_, Envelope> {
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);
         let prepare = |emission: &Emission<'_>| Ok(emission.envelope().map_err(Clone::clone)?.clone());
-        self.bus.core().attach_pattern(&pattern, deferred(about, self.chosen, prepare, listener));
+        self.bus.attach_pattern(&pattern, self.replay, deferred(about, self.chosen, prepare, listener));
         guard
     }
 }

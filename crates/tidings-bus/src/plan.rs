@@ -65,6 +65,12 @@ impl<T: ?Sized> Plan<T> {
         }
     }
 
+    /// Calls every listener, and does nothing else that stands around them.
+    pub(crate) fn call(&self, event: &T, emission: &Emission<'_>) -> usize {
+        let listeners = self.around.as_ref().map_or(&self.listeners, |around| &around.listeners);
+        self.call_all(listeners, event, emission)
+    }
+
     /// Calls each of these listeners, which are those of this plan; answers how many ran.
     #[inline(always)]
     pub(crate) fn call_all(
@@ -104,6 +110,20 @@ impl<T: ?Sized> Plan<T> {
 fn is_live<T: ?Sized>(listener: &dyn Hear<T>) -> bool {
     !listener.about().is_ended()
 }
+
+/// Something that holds a plan and lives as long as that is used.
+pub(crate) trait HasPlan<T: ?Sized>: Send + Sync {
+    fn plan(&self) -> &Plan<T>;
+}
+
+impl<T: ?Sized> HasPlan<T> for Plan<T> {
+    fn plan(&self) -> &Plan<T> {
+        self
+    }
+}
+
+/// The plan as it is now, in whatever holds it.
+pub(crate) type Current<T> = Arc<dyn HasPlan<T>>;
 
 /// Where the plan of one event type stands. There is one of these a type and bus, and it never goes away.
 pub(crate) struct Slot<T: ?Sized> {

@@ -14,14 +14,15 @@ use tidings_core::{Envelope, Event, Pattern, Text};
 use crate::{
     about::{About, Place},
     around::Around,
-    core::Settings,
+    core::{Core, Settings},
     errors::ErrorListener,
     few::Few,
     hear::{Enveloped, Hear},
+    history::{Histories, Keep},
     leaks::Watch,
     middleware::{Filed, Layer},
     names::{Named, Typed},
-    plan::{Forget, Held, Plan, Slot, Waste},
+    plan::{Current, Forget, Held, Plan, Slot, Waste},
     rank::Rank,
     router::Router,
     stats::Meter,
@@ -39,6 +40,7 @@ pub(crate) struct State {
     filled: HashMap<TypeId, Arc<dyn Forget>>,
     pub(crate) watch: Option<Watch>,
     meter: Option<Arc<Meter>>,
+    histories: Option<Arc<Histories>>,
 }
 
 impl State {
@@ -47,6 +49,7 @@ impl State {
         seed: u64,
         settings: &Settings,
         meter: Option<Arc<Meter>>,
+        histories: Option<Arc<Histories>>,
     ) -> Self {
         Self {
             names: HashMap::new(),
@@ -57,6 +60,7 @@ impl State {
             filled: HashMap::new(),
             watch: settings.leak_watch.clone().map(Watch::new),
             meter,
+            histories,
         }
     }
 
@@ -170,6 +174,11 @@ impl State {
         }
     }
 
+    /// The schema versions for which there are typed listeners to this name.
+    pub(crate) fn versions(&self, name: &str) -> Arc<[u32]> {
+        self.names.get(name).map_or_else(Arc::default, Named::versions)
+    }
+
     /// Everything that is registered under exactly this name or pattern.
     pub(crate) fn registered(&self, text: &str) -> impl Iterator<Item = &About> {
         let named = self.names.get(text).into_iter().flat_map(Named::members).map(|member| member.about());
@@ -250,7 +259,8 @@ impl State {
             found.push((rank, Arc::new(Enveloped(listener.clone()))));
         });
         let layers = self.middleware().filter_map(|filed| filed.layer::<E>()).collect();
-        self.plan(E::INFO.name, layers, found)
+        let renew = |core: &Core, _: &E| (core.plan::<E>() as Current<E>, Waste::default());
+        self.plan(E::INFO.name, layers, found, renew)
     }
 
     fn plan_of_name(&self, name: &str) -> Plan<Envelope> {
@@ -261,7 +271,8 @@ impl State {
         }
         self.router.matching(name, |rank, listener| found.push((rank, listener.clone())));
         let concerned = self.middleware().filter(|filed| filed.concerns(name));
-        self.plan(name, concerned.map(|filed| filed.enveloped()).collect(), found)
+        let layers = concerned.map(|filed| filed.enveloped()).collect();
+        self.plan(name, layers, found, |core, envelope| core.subject(envelope.name()))
     }
 
     /// The plan that calls these listeners in order, with what the bus was asked for besides.
@@ -270,13 +281,16 @@ impl State {
         name: &str,
         layers: Box<[Arc<dyn Layer<T>>]>,
         found: Vec<(Rank, Arc<dyn Hear<T>>)>,
+        renew: fn(&Core, &T) -> (Current<T>, Waste),
     ) -> Plan<T> {
         let listeners = in_order(found);
         let measure = self.meter.as_ref().map(|meter| meter.measure(name));
-        if measure.is_none() && layers.is_empty() {
+        let kept = self.histories.as_ref().and_then(|histories| Some((histories.most(name)?, histories)));
+        let keep = kept.map(|(most, histories)| Keep { histories: histories.clone(), most, renew });
+        if measure.is_none() && layers.is_empty() && keep.is_none() {
             Plan::new(listeners)
         } else {
-            Plan::around(Around { measure, layers, listeners })
+            Plan::around(Around { measure, layers, keep, listeners })
         }
     }
 

@@ -15,7 +15,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use tidings_core::{Envelope, Text};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::plan::{Plan, Waste};
+use crate::plan::{HasPlan, Plan, Waste};
 
 /// How many sets there are; a power of two. With the places in each this holds 2,048 names in 32 KiB.
 const SETS: usize = 512;
@@ -31,6 +31,12 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn plan(&self) -> &Plan<Envelope> {
+        &self.plan
+    }
+}
+
+impl HasPlan<Envelope> for Subject {
+    fn plan(&self) -> &Plan<Envelope> {
         &self.plan
     }
 }

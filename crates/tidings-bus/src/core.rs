@@ -97,9 +97,10 @@ impl Core {
 
     pub(crate) fn attach_typed<E: Event>(self: &Arc<Self>, listener: Arc<dyn Hear<E>>) {
         let now = self.watch_time();
+        let who = listener.clone();
         let leak = self.locked(|state, waste| {
             state.attach_typed(listener, waste);
-            state.grown(E::INFO.name, now)
+            state.grown(who.about().listener().topic(), now)
         });
         self.suspect(leak);
     }

@@ -11,8 +11,11 @@ use std::{
 };
 
 use common::{Cancelled, Placed};
-use tidings_bus::{Bus, Guard};
-use tidings_core::Envelope;
+use tidings_bus::{
+    Bus, Guard, History, LeakSuspected, LeakWatch, ListenerSlowed, Owner, Plugin, Replay, StatsOptions,
+    Verdict,
+};
+use tidings_core::{Envelope, Handled, Timestamp};
 
 const ROUNDS: usize = 300;
 
@@ -194,4 +197,121 @@ fn a_bus_dropped_on_one_thread_while_guards_are_dropped_on_another_is_let_go() {
         });
         assert_eq!(Arc::strong_count(&captured), 1);
     }
+}
+
+/// A plugin with a listener and a middleware.
+struct Bundle(String);
+
+impl Plugin for Bundle {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn install(&self, bus: &Bus, owner: &Owner) -> Handled {
+        bus.listen().priority(3).any(|_| ()).owned_by(owner);
+        bus.middleware(|placed: &Placed| Verdict::Change(Placed(placed.0))).owned_by(owner);
+        Ok(())
+    }
+}
+
+/// Everything at once on one bus, from many threads, inside listeners, and while what they captured is dropped.
+#[test]
+fn with_everything_switched_on_a_listener_that_stays_hears_every_event_and_nothing_deadlocks_or_stays_behind()
+{
+    /// Uses the bus when it is dropped.
+    struct Uses(Bus);
+    impl Drop for Uses {
+        fn drop(&mut self) {
+            self.0.emit(&Cancelled(0));
+            self.0.on(|_: &Cancelled| ()).end();
+        }
+    }
+    let stats = StatsOptions::new().listeners_max(5).topics_max(2).log_max(20);
+    let bus = Bus::builder().leak_watch(LeakWatch::limit(3)).stats(stats).history_topics_max(2);
+    let bus = bus.history("**", History::last(5)).expect("valid").build();
+    let ((typed, on_typed), (pattern, on_pattern)) = (counter(), counter());
+    bus.listen().priority(7).on(move |_: &Placed| on_typed()).forever();
+    bus.listen().priority(-7).subscribe("order.placed", move |_| on_pattern()).expect("valid").forever();
+    let inner = bus.clone();
+    let notices = bus.on(move |_: &LeakSuspected| drop(inner.on(|_: &Cancelled| ())));
+    let inner = bus.clone();
+    let slow = bus.on(move |_: &ListenerSlowed| drop(inner.stats()));
+    let barrier = Barrier::new(6);
+    thread::scope(|scope| {
+        for way in 0..2 {
+            let (bus, barrier) = (&bus, &barrier);
+            scope.spawn(move || {
+                let emitter = bus.emitter::<Placed>();
+                let envelope = Envelope::of::<Placed>(Placed(1)).finish().expect("valid");
+                barrier.wait();
+                for round in 0..ROUNDS {
+                    let heard = match (way + round) % 4 {
+                        0 => bus.emit(&Placed(1)),
+                        1 => emitter.emit(&Placed(1)),
+                        2 => bus.emit_shared(&Placed(1).into()),
+                        _ => bus.emit_envelope(&envelope),
+                    };
+                    assert!(heard >= 2);
+                }
+            });
+        }
+        for seed in 0..2 {
+            let (bus, barrier) = (&bus, &barrier);
+            scope.spawn(move || {
+                let mut guards: Vec<Guard> = Vec::new();
+                barrier.wait();
+                for round in 0..ROUNDS {
+                    let (inner, uses) = (bus.clone(), Uses(bus.clone()));
+                    guards.push(match (seed + round) % 7 {
+                        0 => bus
+                            .listen()
+                            .priority(round as i32 % 3)
+                            .on(move |_: &Placed| drop(inner.once(|_: &Cancelled| ()))),
+                        1 => bus.on(move |_: &Placed| assert!(uses.0.listener_count("order.placed") > 0)),
+                        2 => bus.listen().replay(Replay::all()).on(|_: &Placed| ()),
+                        3 => bus.listen().replay(Replay::last(2)).any(move |any| drop((any.clone(), &uses))),
+                        4 => bus.middleware(|placed: &Placed| Verdict::Change(Placed(placed.0))),
+                        5 => bus
+                            .middleware_on("order.*", move |_| {
+                                inner.emit(&Sink(1));
+                                Verdict::Pass
+                            })
+                            .expect("valid"),
+                        _ => bus.once(|_: &Placed| ()),
+                    });
+                    if guards.len() > 6 {
+                        guards.swap_remove(round % 6).end();
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            barrier.wait();
+            for round in 0..ROUNDS {
+                let name = format!("bundle-{}", round % 3);
+                bus.install(Bundle(name.clone())).expect("free");
+                assert!(bus.uninstall(&name));
+            }
+        });
+        scope.spawn(|| {
+            barrier.wait();
+            for round in 0..ROUNDS {
+                let (stats, leaks) = (bus.stats().expect("on"), bus.leaks());
+                assert!(stats.topics.len() <= 2 && stats.listeners.len() <= 5 && leaks.others == 0);
+                assert!(bus.emissions("order.*", Timestamp::MIN).expect("valid").len() <= 20);
+                assert!(bus.history("**", Replay::all()).expect("valid").len() <= 10);
+                if round % 50 == 0 {
+                    bus.reset_stats();
+                }
+            }
+        });
+    });
+    assert_eq!((typed.load(Ordering::Relaxed), pattern.load(Ordering::Relaxed)), (2 * ROUNDS, 2 * ROUNDS));
+    drop((notices, slow));
+    assert_eq!((bus.names(), bus.middlewares().len()), (vec!["order.placed".to_owned()], 0));
+    assert_eq!((bus.plugins().len(), bus.emit(&Placed(1))), (0, 2));
+}
+
+events! {
+    Sink = "sink.filled" version 1;
 }

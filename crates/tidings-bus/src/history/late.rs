@@ -136,11 +136,13 @@ impl Drop for Giving<'_> {
 impl Core {
     pub(crate) fn attach_typed_late<E: Event>(self: &Arc<Self>, listener: Arc<dyn Hear<E>>, replay: Replay) {
         // A name that is no topic has no history: nothing can be put into an envelope under it.
-        let Ok(pattern) = Pattern::parse(E::INFO.name) else { return self.attach_typed(listener) };
+        let Ok(pattern) = Pattern::parse(listener.about().listener().topic()) else {
+            return self.attach_typed(listener);
+        };
         let (waiting, late) = late(&listener);
         let (past, versions) = self.join(&pattern, replay, |state, waste| {
             state.attach_typed(late, waste);
-            state.versions(E::INFO.name)
+            state.versions(pattern.as_str())
         });
         let given: Arc<dyn Hear<Envelope>> = Arc::new(Decoding { listener: listener.clone(), versions });
         self.give(listener.about(), given, waiting, past);

@@ -12,7 +12,10 @@
 //!  on, once, … ──► state: names ───────────────────┤ thrown away on change           error channel
 //!  subscribe ────► state: router, by shape ────────┘
 //! ```
-//! The left side takes no lock. What is registered lies under one lock, in `state`, and no user's code runs under it.
+//! What a bus was asked for besides calls, statistics, middleware and history, stands `around` the listeners of a
+//! plan; a plan without any of it only knows that there is none. The leak watch looks where listeners join and leave.
+//!
+//! The left side takes no lock, but for those of a history and a log where they were asked for. What is registered lies under one lock, in `state`, and no user's code runs under it.
 
 mod about;
 mod around;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     panic::Location,
     sync::{
-        Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -84,17 +84,32 @@ struct Rest {
     rank: Rank,
     listener: Listener,
     target: Option<Box<dyn Target>>,
+    on_end: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl About {
     pub(crate) fn new(rank: Rank, listener: Listener) -> Self {
-        Self { ended: AtomicBool::new(false), rest: Box::new(Rest { rank, listener, target: None }) }
+        Self {
+            ended: AtomicBool::new(false),
+            rest: Box::new(Rest { rank, listener, target: None, on_end: None }),
+        }
     }
 
     /// The same, of a listener that is pointless without `target`.
     pub(crate) fn for_target<T: ?Sized + Send + Sync + 'static>(mut self, target: Weak<T>) -> Self {
         self.rest.target = Some(Box::new(target));
         self
+    }
+
+    /// The same, of a listener for which something is to be done when it is taken out.
+    pub(crate) fn on_end(mut self, on_end: impl Fn() + Send + Sync + 'static) -> Self {
+        self.rest.on_end = Some(Arc::new(on_end));
+        self
+    }
+
+    /// What is to be done now that it has been taken out.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.rest.on_end.clone().map(Farewell)
     }
 
     /// Whether it is not to be called any more.
@@ -124,6 +139,16 @@ impl About {
 
     pub(crate) fn listener(&self) -> &Listener {
         &self.rest.listener
+    }
+}
+
+/// What is to be done when a listener has been taken out; done by dropping it, which happens outside the bus's lock.
+/// That the listener itself is dropped may be later: an [`Emitter`](crate::Emitter) keeps it until its next use.
+pub(crate) struct Farewell(Arc<dyn Fn() + Send + Sync>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

@@ -34,19 +34,19 @@ use crate::{
 /// ```
 #[must_use = "nothing listens until `on`, `subscribe` or one of their like is called"]
 pub struct Listen<'a, T: ?Sized> {
-    bus: &'a Bus,
+    pub(crate) bus: &'a Bus,
     end: End,
-    chosen: Chosen<T>,
+    pub(crate) chosen: Chosen<T>,
 }
 
 /// What is known of a listener before it has a rank.
-struct Written {
-    function: &'static str,
-    location: &'static Location<'static>,
+pub(crate) struct Written {
+    pub(crate) function: &'static str,
+    pub(crate) location: &'static Location<'static>,
 }
 
 impl Written {
-    fn by<F>(listener: &F, location: &'static Location<'static>) -> Self {
+    pub(crate) fn by<F>(listener: &F, location: &'static Location<'static>) -> Self {
         Self { function: type_name_of_val(listener), location }
     }
 }
@@ -81,12 +81,12 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
         self
     }
 
-    fn about(&self, place: Place, written: Written) -> About {
+    pub(crate) fn about(&self, place: Place, written: Written) -> About {
         let listener = Listener::new(place, written.function, written.location);
         About::new(self.bus.core().ranks.next(self.end), listener)
     }
 
-    fn guard(&self, about: &About) -> Guard {
+    pub(crate) fn guard(&self, about: &About) -> Guard {
         Guard::new(Arc::downgrade(self.bus.core()), about.listener().place().clone(), about.rank())
     }
 }

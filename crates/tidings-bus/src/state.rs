@@ -232,7 +232,12 @@ impl State {
 
 /// Ends a listener that has been taken out.
 fn end(about: &About, listener: Box<dyn Held>, waste: &mut Waste) -> usize {
-    about.end();
+    // One that was to be called once has ended already, is being called, and says farewell afterwards.
+    if about.end()
+        && let Some(farewell) = about.farewell()
+    {
+        waste.put(Box::new(farewell));
+    }
     waste.put(listener);
     1
 }

@@ -39,9 +39,11 @@ mod rank;
 mod router;
 mod running;
 mod state;
+mod stream;
 mod subjects;
 mod taking;
 mod types;
+mod waiting;
 
 pub use about::Listener;
 pub use awaited::{EmitAsync, Report};
@@ -53,3 +55,4 @@ pub use filter::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX, Filter};
 pub use guard::{Guard, Owner};
 pub use listen::Listen;
 pub use next::{Next, WaitError};
+pub use stream::{EventStream, Overflow, StreamCounts, StreamEnd};

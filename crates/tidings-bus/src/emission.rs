@@ -10,7 +10,7 @@ use std::{
 
 use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
 
-use crate::{Fault, Listener, ListenerFailed, about::About, core::Core, filter, running::Run};
+use crate::{Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, filter, running::Run};
 
 /// What is being emitted, in whatever form the caller has it.
 pub(crate) trait Fact {
@@ -22,6 +22,11 @@ pub(crate) trait Fact {
 
     /// The envelope, and room for what is decoded from it, when an envelope is what the caller has.
     fn given(&self) -> Option<(&Envelope, &Decoded)> {
+        None
+    }
+
+    /// The question that this is, if an answer is expected.
+    fn asked(&self) -> Option<&Arc<Asked>> {
         None
     }
 }
@@ -152,6 +157,11 @@ impl<'a> Emission<'a> {
 
     pub(crate) fn core(&self) -> &'a Arc<Core> {
         self.core
+    }
+
+    /// The question that this is, if an answer is expected.
+    pub(crate) fn asked(&self) -> Option<&Arc<Asked>> {
+        self.fact.asked()
     }
 
     /// Notes that a listener did not run.

@@ -36,16 +36,21 @@ pub enum Fault {
 impl Fault {
     /// The fault of a listener that panicked.
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-            (Some(text), _) => Text::from(*text),
-            (_, Some(text)) => Text::from(text.as_str()),
-            _ => Text::from("with a value that is no text"),
-        };
+        let message = Self::message(&*payload);
         // What was thrown may throw again when it is dropped; then it is leaked, for the third time may be no better.
         if let Err(second) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
         Self::Panicked(message)
+    }
+
+    /// What somebody said who panicked.
+    pub(crate) fn message(payload: &(dyn Any + Send)) -> Text {
+        match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+            (Some(text), _) => Text::from(*text),
+            (_, Some(text)) => Text::from(text.as_str()),
+            _ => Text::from("with a value that is no text"),
+        }
     }
 }
 

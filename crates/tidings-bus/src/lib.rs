@@ -15,6 +15,7 @@
 //! The left side takes no lock. What is registered lies under one lock, in `state`, and no user's code runs under it.
 
 mod about;
+mod asked;
 mod awaited;
 mod builder;
 mod bus;
@@ -35,7 +36,10 @@ mod listen;
 mod names;
 mod next;
 mod plan;
+mod question;
 mod rank;
+mod request;
+mod respond;
 mod router;
 mod running;
 mod state;
@@ -55,4 +59,6 @@ pub use filter::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX, Filter};
 pub use guard::{Guard, Owner};
 pub use listen::Listen;
 pub use next::{Next, WaitError};
+pub use question::{Question, REQUEST_TIMEOUT, RequestError};
+pub use request::Request;
 pub use stream::{EventStream, Overflow, StreamCounts, StreamEnd};

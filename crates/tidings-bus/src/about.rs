@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use tidings_core::Pattern;
+use tidings_core::{Pattern, Text};
 
 use crate::rank::Rank;
 
@@ -18,10 +18,24 @@ use crate::rank::Rank;
 pub(crate) enum Place {
     /// The name of an event type.
     Name(&'static str),
+    /// The name that an event type has in a namespace.
+    FullName(Text),
     /// A pattern over names.
     Pattern(Pattern),
     /// The error channel.
     Errors,
+}
+
+impl Place {
+    /// The name or pattern.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::FullName(name) => name,
+            Self::Pattern(pattern) => pattern.as_str(),
+            Self::Errors => "the error channel",
+        }
+    }
 }
 
 /// Who a listener is: what it listens to and where it was registered. For people and reports, never an identity.
@@ -39,11 +53,7 @@ impl Listener {
 
     /// The name or pattern it listens to.
     pub fn topic(&self) -> &str {
-        match &self.place {
-            Place::Name(name) => name,
-            Place::Pattern(pattern) => pattern.as_str(),
-            Place::Errors => "the error channel",
-        }
+        self.place.name()
     }
 
     /// The Rust path of its function.
@@ -85,13 +95,14 @@ struct Rest {
     listener: Listener,
     target: Option<Box<dyn Target>>,
     on_end: Option<Arc<dyn Fn() + Send + Sync>>,
+    namespace: Option<Text>,
 }
 
 impl About {
     pub(crate) fn new(rank: Rank, listener: Listener) -> Self {
         Self {
             ended: AtomicBool::new(false),
-            rest: Box::new(Rest { rank, listener, target: None, on_end: None }),
+            rest: Box::new(Rest { rank, listener, target: None, on_end: None, namespace: None }),
         }
     }
 
@@ -105,6 +116,18 @@ impl About {
     pub(crate) fn on_end(mut self, on_end: impl Fn() + Send + Sync + 'static) -> Self {
         self.rest.on_end = Some(Arc::new(on_end));
         self
+    }
+
+    /// The same, of a listener that was registered in a namespace.
+    pub(crate) fn in_namespace(mut self, prefix: Option<Text>) -> Self {
+        self.rest.namespace = prefix;
+        self
+    }
+
+    /// Whether it was registered in this namespace, or in one inside it.
+    pub(crate) fn is_in(&self, prefix: &str) -> bool {
+        let behind = self.rest.namespace.as_deref().and_then(|own| own.strip_prefix(prefix));
+        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))
     }
 
     /// What is to be done now that it has been taken out.

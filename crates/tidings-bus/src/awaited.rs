@@ -3,12 +3,12 @@
 use std::{fmt, future::IntoFuture, sync::Arc};
 
 use futures_util::future::join_all;
-use tidings_core::{BoxFuture, Envelope, Event};
+use tidings_core::{BoxFuture, Envelope, Event, Text};
 
 use crate::{
     ListenerFailed,
     core::Core,
-    emission::{Collected, Emission, Fact, Given, Shared},
+    emission::{Collected, Emission, Fact, Given, InNamespace, Shared},
 };
 
 /// What became of an awaited emission.
@@ -41,6 +41,16 @@ pub struct EmitAsync {
 impl EmitAsync {
     pub(crate) fn event<E: Event>(core: Arc<Core>, event: Arc<E>) -> Self {
         let begin = move || begin(&core, &Shared(&event), |emission| core.emit(&*event, emission));
+        Self { begin: Box::new(begin), order: Order::Parallel }
+    }
+
+    pub(crate) fn named<E: Event>(core: Arc<Core>, name: Text, event: Arc<E>) -> Self {
+        let begin = move || {
+            begin(&core, &InNamespace { name: name.clone(), event: &*event }, |emission| {
+                emission.share(&event);
+                core.emit_named(&name, emission)
+            })
+        };
         Self { begin: Box::new(begin), order: Order::Parallel }
     }
 

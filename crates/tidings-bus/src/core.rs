@@ -124,6 +124,23 @@ impl Core {
         self.locked(|state, _| state.fill(slot))
     }
 
+    /// Emits under a name what gets an envelope if anybody listens.
+    pub(crate) fn emit_named(&self, name: &Text, emission: &Emission<'_>) -> usize {
+        let kept = self.subjects.get(name).and_then(|kept| kept.as_ref().cloned());
+        let subject = kept.unwrap_or_else(|| self.locked(|state, waste| state.keep(name, waste)));
+        let plan = subject.plan();
+        if plan.is_empty() {
+            return 0;
+        }
+        match emission.envelope() {
+            Ok(envelope) => plan.run(envelope, emission),
+            Err(failure) => {
+                plan.abouts().for_each(|about| emission.unreadable(about, failure));
+                0
+            }
+        }
+    }
+
     /// Emits what is in an envelope, by its name.
     pub(crate) fn emit_envelope(&self, envelope: &Envelope, emission: &Emission<'_>) -> usize {
         if let Some(kept) = self.subjects.get(envelope.name())

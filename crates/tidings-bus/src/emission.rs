@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
+use tidings_core::{Envelope, EnvelopeBuilder, Event, Failure, Handled, Kind, On, PayloadForm, Text};
 
 use crate::{Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, filter, running::Run};
 
@@ -38,12 +38,34 @@ impl<E: Event> Fact for E {
     }
 
     fn envelope(&self, core: &Core) -> Handled<Envelope> {
-        let json = serde_json::to_vec(self).map_err(|error| Failure::of(Kind::Permanent, error))?;
-        let mut builder =
-            Envelope::build(E::INFO.name).schema_version(E::INFO.version).tags(self.tags()).json(json);
-        if let Some(key) = self.key() {
-            builder = builder.key(key);
-        }
+        let builder = written(E::INFO.name, self)?;
+        core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
+    }
+}
+
+/// An envelope around an event under a name that need not be its own.
+pub(crate) fn written<E: Event>(name: impl Into<Text>, event: &E) -> Handled<EnvelopeBuilder> {
+    let json = serde_json::to_vec(event).map_err(|error| Failure::of(Kind::Permanent, error))?;
+    let builder = Envelope::build(name).schema_version(E::INFO.version).tags(event.tags()).json(json);
+    Ok(match event.key() {
+        Some(key) => builder.key(key),
+        None => builder,
+    })
+}
+
+/// An event under the name that it has in a namespace.
+pub(crate) struct InNamespace<'a, E> {
+    pub(crate) name: Text,
+    pub(crate) event: &'a E,
+}
+
+impl<E: Event> Fact for InNamespace<'_, E> {
+    fn contract(&self) -> (&str, u32) {
+        (&self.name, E::INFO.version)
+    }
+
+    fn envelope(&self, core: &Core) -> Handled<Envelope> {
+        let builder = written(self.name.clone(), self.event)?;
         core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
     }
 }
@@ -72,6 +94,13 @@ impl<'a> Given<'a> {
     pub(crate) fn new(envelope: &'a Envelope) -> Self {
         Self { envelope, decoded: Decoded::default() }
     }
+
+    /// The same, where the event in it is at hand.
+    pub(crate) fn with<E: Event>(envelope: &'a Envelope, event: Arc<E>) -> Self {
+        let given = Self::new(envelope);
+        given.decoded.put(event);
+        given
+    }
 }
 
 impl Fact for Given<'_> {
@@ -96,6 +125,12 @@ pub(crate) struct Decoded {
 }
 
 impl Decoded {
+    /// Spares decoding what is there.
+    fn put<E: Event>(&self, event: Arc<E>) {
+        // Where something is already, it was decoded from the same.
+        let _ = self.first.set((TypeId::of::<E>(), Ok(event)));
+    }
+
     fn get<E: Event>(&self, envelope: &Envelope) -> Result<&Arc<dyn Any + Send + Sync>, &Failure> {
         let mut place = self;
         loop {
@@ -230,6 +265,11 @@ impl<'a> Emission<'a> {
         Ok(event
             .downcast_ref()
             .unwrap_or_else(|| unreachable!("it is kept under the type it was decoded as")))
+    }
+
+    /// Spares decoding an event that is shared.
+    pub(crate) fn share<E: Event>(&self, event: &Arc<E>) {
+        self.extra().decoded.put(event.clone());
     }
 
     /// The event and its envelope by a handle that may outlive the call.

@@ -2,7 +2,7 @@
 
 use std::{any::type_name_of_val, fmt, future::Future, panic::Location, sync::Arc};
 
-use tidings_core::{BoxFuture, Envelope, Event, Handled, IntoHandled, On, Pattern, TopicError};
+use tidings_core::{BoxFuture, Envelope, Event, Handled, IntoHandled, On, Pattern, Text, TopicError};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -37,6 +37,7 @@ pub struct Listen<'a, T: ?Sized> {
     pub(crate) bus: &'a Bus,
     end: End,
     pub(crate) chosen: Chosen<T>,
+    namespace: Option<Text>,
 }
 
 /// What is known of a listener before it has a rank.
@@ -53,7 +54,11 @@ impl Written {
 
 impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     pub(crate) fn new(bus: &'a Bus) -> Self {
-        Self { bus, end: End::Last, chosen: Chosen::new() }
+        Self { bus, end: End::Last, chosen: Chosen::new(), namespace: None }
+    }
+
+    pub(crate) fn within(bus: &'a Bus, namespace: Text) -> Self {
+        Self { namespace: Some(namespace), ..Self::new(bus) }
     }
 
     /// Before all listeners that are there, not after them.
@@ -82,8 +87,18 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     }
 
     pub(crate) fn about(&self, place: Place, written: Written) -> About {
+        let place = match (&self.namespace, place) {
+            (Some(prefix), Place::Name(name)) => Place::FullName(format!("{prefix}.{name}").into()),
+            (_, place) => place,
+        };
         let listener = Listener::new(place, written.function, written.location);
-        About::new(self.bus.core().ranks.next(self.end), listener)
+        About::new(self.bus.core().ranks.next(self.end), listener).in_namespace(self.namespace.clone())
+    }
+
+    /// A pattern as it is on the bus.
+    pub(crate) fn pattern(&self, text: &str) -> Result<Pattern, TopicError> {
+        let own = Pattern::parse(text)?;
+        self.namespace.as_ref().map_or(Ok(own), |prefix| Pattern::parse(&format!("{prefix}.{text}")))
     }
 
     pub(crate) fn guard(&self, about: &About) -> Guard {
@@ -204,7 +219,7 @@ impl Listen<'_, Envelope> {
         pattern: &str,
         listener: impl Fn(&Envelope) -> R + Send + Sync + 'static,
     ) -> Result<Guard, TopicError> {
-        let pattern = Pattern::parse(pattern)?;
+        let pattern = self.pattern(pattern)?;
         let written = Written::by(&listener, Location::caller());
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);
@@ -226,7 +241,7 @@ impl Listen<'_, Envelope> {
     where
         Fut: Future<Output: IntoHandled> + Send + 'static,
     {
-        let pattern = Pattern::parse(pattern)?;
+        let pattern = self.pattern(pattern)?;
         let written = Written::by(&listener, Location::caller());
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::{Fault, emission::Emission, hear::Hear};
+use crate::{Fault, about::About, emission::Emission, hear::Hear};
 
 /// An immutable list of listeners.
 pub(crate) struct Plan<T: ?Sized> {
@@ -30,6 +30,16 @@ impl<T: ?Sized> Plan<T> {
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
         !self.outdated.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody listens.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// Who listens, in order.
+    pub(crate) fn abouts(&self) -> impl Iterator<Item = &About> {
+        self.listeners.iter().map(|listener| listener.about())
     }
 
     /// Says that the listeners have changed. Only under the bus's lock, and before whoever changed them goes on.

@@ -7,9 +7,9 @@ use tidings_core::{Attribute, BoxFuture, Envelope, Failure, Kind, Text, id};
 use tokio::sync::oneshot;
 
 use crate::{
-    Bus, Next, Question, REQUEST_TIMEOUT, RequestError, WaitError,
+    Bus, Namespace, Next, Question, REQUEST_TIMEOUT, RequestError,
     asked::{Asked, Asking, ERROR, REPLY, REPLY_TO, Trouble},
-    emission::{Emission, Given},
+    emission::{Emission, Given, written},
 };
 
 /// A question to be awaited; until then nothing is asked.
@@ -25,6 +25,7 @@ pub struct Request<Q: Question> {
     question: Arc<Q>,
     within: Duration,
     cause: Option<Envelope>,
+    namespace: Option<Namespace>,
 }
 
 impl Bus {
@@ -43,11 +44,19 @@ impl Bus {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn request<Q: Question>(&self, question: Q) -> Request<Q> {
-        Request { bus: self.clone(), question: Arc::new(question), within: REQUEST_TIMEOUT, cause: None }
+        Request::new(self.clone(), None, question)
     }
 }
 
 impl<Q: Question> Request<Q> {
+    fn new(bus: Bus, namespace: Option<Namespace>, question: Q) -> Self {
+        Self { bus, question: Arc::new(question), within: REQUEST_TIMEOUT, cause: None, namespace }
+    }
+
+    pub(crate) fn within_namespace(namespace: Namespace, question: Q) -> Self {
+        Self::new(namespace.bus().clone(), Some(namespace), question)
+    }
+
     /// Waits no longer than this, by the bus's clock. The machine's clock needs a tokio runtime with time to wait in.
     pub fn within(self, span: Duration) -> Self {
         Self { within: span, ..self }
@@ -60,16 +69,24 @@ impl<Q: Question> Request<Q> {
 
     /// Asks. The bus is let go with this: who waits does not keep it alive.
     fn begin(self) -> Result<Waiting, RequestError<Q::Error>> {
-        let id = id::next();
-        let topic: Text = format!("reply.{}.{id}", Q::INFO.name).into();
-        let reply = self.bus.next_of(&topic).map_err(unreadable)?.within(self.within);
-        let builder = Envelope::of::<Q>(self.question).id(id.clone()).correlation(id);
+        let (id, name) = (id::next(), Q::INFO.name);
+        let topic: Text = format!("reply.{name}.{id}").into();
+        let (builder, topic, reply) = match &self.namespace {
+            None => (Envelope::of::<Q>(self.question.clone()), topic.clone(), self.bus.next_of(&topic)),
+            Some(inside) => {
+                let builder =
+                    written(inside.full(name), &*self.question).map_err(RequestError::Unreadable)?;
+                (builder, inside.full(&topic), inside.listen().next_of(&topic))
+            }
+        };
+        let reply = reply.map_err(unreadable)?;
+        let builder = builder.id(id.clone()).correlation(id);
         let builder = self.cause.iter().fold(builder, |builder, cause| builder.caused_by(cause));
         let builder = builder.attribute(REPLY_TO, Attribute::Text(topic.clone()));
         let core = self.bus.core();
         let question = core.stamp(builder).finish().map_err(unreadable)?;
         let (asked, trouble) = Asked::new(topic);
-        let asking = Asking { given: Given::new(&question), asked: &asked };
+        let asking = Asking { given: Given::with(&question, self.question), asked: &asked };
         core.emit_envelope(&question, &Emission::new(core, &asking));
         Ok((reply, trouble))
     }
@@ -88,16 +105,20 @@ impl<Q: Question> IntoFuture for Request<Q> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
+            let (clock, within) = (self.bus.core().settings.clock.clone(), self.within);
             let (reply, trouble) = self.begin()?;
-            // The reply is looked at first: where one came, it does not matter what happened to others.
-            match select(reply, trouble).await {
-                Either::Left((Ok(reply), _)) => read::<Q>(&reply),
-                Either::Left((Err(WaitError::TimedOut(span)), _)) => Err(RequestError::TimedOut(span)),
-                Either::Left((Err(WaitError::Ended), _)) | Either::Right((Err(_), _)) => {
-                    Err(RequestError::Ended)
+            // The reply is looked at first: where one came, it does not matter what happened to others. The clock is
+            // asked last, and only by who has to wait: it may need a runtime for that.
+            let outcome = select(reply, trouble);
+            let late = std::pin::pin!(async { clock.sleep(within).await });
+            match select(outcome, late).await {
+                Either::Left((Either::Left((Ok(reply), _)), _)) => read::<Q>(&reply),
+                Either::Left((Either::Right((Ok(Trouble::Unheard), _)), _)) => Err(RequestError::Unheard),
+                Either::Left((Either::Right((Ok(Trouble::Failed(fault)), _)), _)) => {
+                    Err(RequestError::Failed(fault))
                 }
-                Either::Right((Ok(Trouble::Unheard), _)) => Err(RequestError::Unheard),
-                Either::Right((Ok(Trouble::Failed(fault)), _)) => Err(RequestError::Failed(fault)),
+                Either::Left(_) => Err(RequestError::Ended),
+                Either::Right(_) => Err(RequestError::TimedOut(within)),
             }
         })
     }

@@ -3,7 +3,7 @@
 //! Everything here happens under the bus's lock, and no code of a user runs under it: no listener, no predicate, no
 //! `Drop` of what a listener has captured. What is taken out goes into a [`Waste`], which is dropped afterwards.
 
-use std::{any::TypeId, collections::HashMap, sync::Arc};
+use std::{any::TypeId, borrow::Cow, collections::HashMap, sync::Arc};
 
 use tidings_core::{Envelope, Event, Pattern, Text};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// All listeners of a bus.
 pub(crate) struct State {
-    names: HashMap<&'static str, Named>,
+    names: HashMap<Cow<'static, str>, Named>,
     router: Router<Arc<dyn Hear<Envelope>>>,
     errors: Few<Rank, Arc<ErrorListener>>,
     keeper: Keeper,
@@ -41,8 +41,12 @@ impl State {
     }
 
     pub(crate) fn attach_typed<E: Event>(&mut self, listener: Arc<dyn Hear<E>>, waste: &mut Waste) {
-        self.names.entry(E::INFO.name).or_default().insert(Arc::new(Typed(listener)), waste);
-        self.name_changed(E::INFO.name, waste);
+        let name = match listener.about().listener().place() {
+            Place::FullName(name) => Cow::Owned(name.to_string()),
+            _ => Cow::Borrowed(E::INFO.name),
+        };
+        self.names.entry(name.clone()).or_default().insert(Arc::new(Typed(listener)), waste);
+        self.name_changed(&name, waste);
     }
 
     pub(crate) fn attach_pattern(
@@ -62,10 +66,12 @@ impl State {
     /// Takes a listener out and ends it, if it is still there.
     pub(crate) fn detach(&mut self, place: &Place, rank: Rank, waste: &mut Waste) {
         match place {
-            Place::Name(name) => {
-                if let Some(member) = self.names.get_mut(name).and_then(|named| named.remove(rank)) {
-                    end(member.about(), Box::new(member.clone()), waste);
-                    self.name_changed(name, waste);
+            Place::Name(name) => self.detach_typed(name, rank, waste),
+            Place::FullName(name) => {
+                self.detach_typed(name, rank, waste);
+                // Names of types are few, those in namespaces need not be.
+                if self.names.get(&**name).is_some_and(Named::is_empty) {
+                    self.names.remove(&**name);
                 }
             }
             Place::Pattern(pattern) => {
@@ -82,6 +88,25 @@ impl State {
         }
     }
 
+    fn detach_typed(&mut self, name: &str, rank: Rank, waste: &mut Waste) {
+        if let Some(member) = self.names.get_mut(name).and_then(|named| named.remove(rank)) {
+            end(member.about(), Box::new(member.clone()), waste);
+            self.name_changed(name, waste);
+        }
+    }
+
+    /// Takes out every listener that was registered in a namespace or in one inside it; answers how many.
+    pub(crate) fn detach_namespace(&mut self, prefix: &str, waste: &mut Waste) -> usize {
+        let typed = self.names.values().flat_map(Named::members).map(|member| member.about());
+        let by_pattern = self.router.values().map(|listener| listener.about());
+        let inside = typed.chain(by_pattern).filter(|about| about.is_in(prefix));
+        let found: Vec<_> = inside.map(|about| (about.listener().place().clone(), about.rank())).collect();
+        for (place, rank) in &found {
+            self.detach(place, *rank, waste);
+        }
+        found.len()
+    }
+
     /// Takes out every listener registered under exactly this name or pattern; answers how many.
     pub(crate) fn detach_named(&mut self, text: &str, waste: &mut Waste) -> usize {
         let mut count = 0;
@@ -90,6 +115,7 @@ impl State {
                 count += end(member.about(), Box::new(member.clone()), waste);
             }
             self.name_changed(text, waste);
+            self.names.retain(|name, named| **name != *text || !named.is_empty());
         }
         if let Ok(pattern) = Pattern::parse(text) {
             for listener in self.router.remove_pattern(&pattern) {
@@ -112,13 +138,15 @@ impl State {
             count += end(listener.about(), Box::new(listener.clone()), waste);
         }
         self.everything_changed(waste);
+        self.names.retain(|_, named| !named.is_empty());
         count
     }
 
     /// Whether a listener is there and would be called.
     pub(crate) fn is_live(&self, place: &Place, rank: Rank) -> bool {
         match place {
-            Place::Name(name) => {
+            Place::Name(_) | Place::FullName(_) => {
+                let name = place.name();
                 let member = self.names.get(name).and_then(|named| named.get(rank));
                 member.is_some_and(|member| member.about().is_live())
             }
@@ -136,7 +164,7 @@ impl State {
 
     /// The names and patterns that are listened to, sorted, each once.
     pub(crate) fn listened_to(&self) -> Vec<String> {
-        let names = self.names.iter().filter(|(_, named)| named.count() > 0).map(|(name, _)| *name);
+        let names = self.names.iter().filter(|(_, named)| named.count() > 0).map(|(name, _)| &**name);
         let patterns = self.router.patterns().map(Pattern::as_str);
         let mut all: Vec<String> = names.chain(patterns).map(str::to_owned).collect();
         all.sort_unstable();
@@ -150,7 +178,7 @@ impl State {
 
     /// Makes the slot of a new type known under its name.
     pub(crate) fn add_slot<E: Event>(&mut self, slot: Arc<Slot<E>>) {
-        self.names.entry(E::INFO.name).or_default().add_slot(slot);
+        self.names.entry(Cow::Borrowed(E::INFO.name)).or_default().add_slot(slot);
     }
 
     /// Fills the slot of a type, if it is empty.

@@ -15,7 +15,7 @@ use tidings_core::{Envelope, Event, On, TopicError};
 use crate::{
     Bus, Guard, Listen,
     listen::Written,
-    waiting::{Feed, Waiting},
+    waiting::{Waiting, queue},
 };
 
 /// What happens to an event for which a stream has no room. Whoever emits is never made to wait.
@@ -144,7 +144,7 @@ impl<E: Event> Listen<'_, E> {
     #[track_caller]
     pub fn stream(self, capacity: usize) -> EventStream<On<E>> {
         let written = Written { function: type_name::<EventStream<On<E>>>(), location: Location::caller() };
-        let (waiting, feed, ended) = Feed::new(E::INFO.name.into(), capacity);
+        let (waiting, feed, ended) = queue(E::INFO.name.into(), capacity);
         let guard = self.take_each(written, feed, ended);
         EventStream { waiting, guard }
     }
@@ -160,7 +160,7 @@ impl Listen<'_, Envelope> {
     pub fn stream_of(self, pattern: &str, capacity: usize) -> Result<EventStream<Envelope>, TopicError> {
         let written =
             Written { function: type_name::<EventStream<Envelope>>(), location: Location::caller() };
-        let (waiting, feed, ended) = Feed::new(pattern.into(), capacity);
+        let (waiting, feed, ended) = queue(pattern.into(), capacity);
         let guard = self.take_each_of(pattern, written, feed, ended)?;
         Ok(EventStream { waiting, guard })
     }

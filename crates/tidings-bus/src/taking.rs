@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Envelope, Event, Handled, On, Pattern, TopicError};
+use tidings_core::{Envelope, Event, Handled, On, TopicError};
 
 use crate::{
     Guard, Listen,
@@ -91,7 +91,7 @@ impl Listen<'_, Envelope> {
         function: impl Fn(Envelope) -> Took + Send + Sync + 'static,
         on_end: impl Fn() + Send + Sync + 'static,
     ) -> Result<Guard, TopicError> {
-        let pattern = Pattern::parse(pattern)?;
+        let pattern = self.pattern(pattern)?;
         let about = self.about(Place::Pattern(pattern.clone()), written).on_end(on_end);
         let guard = self.guard(&about);
         let prepare = |emission: &Emission<'_>| Ok(emission.envelope().map_err(Clone::clone)?.clone());

@@ -31,26 +31,19 @@ struct Inner<T> {
     reader: Option<Waker>,
 }
 
-/// Puts events into a queue; when the last of these goes, no more can come.
-pub(crate) struct Feed<T>(Arc<Waiting<T>>);
+/// Puts events into a queue, begun by [`queue`]; when the last of these goes, no more can come.
+struct Feed<T>(Arc<Waiting<T>>);
 
-impl<T: Send + 'static> Feed<T> {
-    /// A queue, a listener that fills it, and what that does when it is ended.
-    pub(crate) fn new(
-        topic: Text,
-        capacity: usize,
-    ) -> (Arc<Waiting<T>>, impl Fn(T) -> Took + Send + Sync, impl Fn() + Send + Sync) {
-        let inner = Inner {
-            events: VecDeque::new(),
-            overflow: Overflow::default(),
-            lost: 0,
-            end: None,
-            reader: None,
-        };
-        let waiting = Arc::new(Waiting { topic, capacity: capacity.max(1), inner: Mutex::new(inner) });
-        let (feed, ended) = (Self(waiting.clone()), waiting.clone());
-        (waiting, move |event| feed.0.put(event), move || ended.end(StreamEnd::Unsubscribed))
-    }
+/// A queue, a listener that fills it, and what that does when it is ended.
+pub(crate) fn queue<T: Send + 'static>(
+    topic: Text,
+    capacity: usize,
+) -> (Arc<Waiting<T>>, impl Fn(T) -> Took + Send + Sync, impl Fn() + Send + Sync) {
+    let inner =
+        Inner { events: VecDeque::new(), overflow: Overflow::default(), lost: 0, end: None, reader: None };
+    let waiting = Arc::new(Waiting { topic, capacity: capacity.max(1), inner: Mutex::new(inner) });
+    let (feed, ended) = (Feed(waiting.clone()), waiting.clone());
+    (waiting, move |event| feed.0.put(event), move || ended.end(StreamEnd::Unsubscribed))
 }
 
 impl<T> Drop for Feed<T> {

@@ -38,7 +38,7 @@ pub struct Odd {
 }
 
 fn half(asked: &Halved) -> Result<u64, Odd> {
-    if asked.0 % 2 == 0 { Ok(asked.0 / 2) } else { Err(Odd { left: 1 }) }
+    if asked.0.is_multiple_of(2) { Ok(asked.0 / 2) } else { Err(Odd { left: 1 }) }
 }
 
 fn driven() -> (Bus, ManualClock) {

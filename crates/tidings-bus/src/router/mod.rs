@@ -134,6 +134,12 @@ impl<V> Router<V> {
         self.families.iter().flat_map(|family| family.table.values()).flat_map(|b| b.iter().map(|(p, _)| p))
     }
 
+    /// Everything that is filed, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        let buckets = self.families.iter().flat_map(|family| family.table.values());
+        buckets.flat_map(Few::iter).flat_map(|(_, listeners)| listeners.iter()).map(|(_, value)| value)
+    }
+
     fn position(&self, shape: Shape) -> Option<usize> {
         self.families.iter().position(|family| family.shape == shape)
     }

@@ -12,6 +12,7 @@ use crate::{
     hear::Hear,
     plan::{Plan, Slot, Waste},
     rank::{Rank, Ranks},
+    registry::Registry,
     running::{InFlight, Spawn},
     state::State,
     subjects::Subjects,
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) ranks: Ranks,
     pub(crate) in_flight: InFlight,
     pub(crate) settings: Settings,
+    pub(crate) modules: Registry,
 }
 
 /// What a bus is built with.
@@ -49,6 +51,7 @@ impl Core {
             ranks: Ranks::default(),
             in_flight: InFlight::default(),
             settings,
+            modules: Registry::default(),
         }
     }
 

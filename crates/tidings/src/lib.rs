@@ -61,3 +61,10 @@ pub mod prelude {
         Subscribe as _, View, WithDependency as _, event, signals,
     };
 }
+
+/// The guide, whose examples are compiled and run with the tests.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/coming-from-an-emitter.md")]
+    struct ComingFromAnEmitter;
+}

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc};
 
-use tidings_core::{Envelope, Failure, Text, Timestamp};
+use tidings_core::{Envelope, Failure, Kind, Text, Timestamp};
 
 use crate::Listener;
 
@@ -34,6 +34,15 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether calling the listener again can help. After a panic it may: what led to it need not last.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Failed(failure) | Self::Unreadable(failure) => failure.kind(),
+            Self::Panicked(_) | Self::TooManyInFlight(_) | Self::Dropped => Kind::Transient,
+            Self::NoRuntime => Kind::Permanent,
+        }
+    }
+
     /// The fault of a listener that panicked.
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
         let message = Self::message(&*payload);

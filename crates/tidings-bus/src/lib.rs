@@ -51,6 +51,7 @@ mod subjects;
 mod taking;
 mod types;
 mod waiting;
+mod weak;
 
 pub use about::Listener;
 pub use awaited::{EmitAsync, Report};

@@ -106,7 +106,7 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     }
 }
 
-fn in_place<T: ?Sized + 'static>(
+pub(crate) fn in_place<T: ?Sized + 'static>(
     about: About,
     chosen: Chosen<T>,
     function: impl Fn(&T) -> Option<Handled> + Send + Sync + 'static,

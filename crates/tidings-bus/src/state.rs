@@ -150,7 +150,9 @@ impl State {
                 let member = self.names.get(name).and_then(|named| named.get(rank));
                 member.is_some_and(|member| member.about().is_live())
             }
-            Place::Pattern(pattern) => self.router.contains(pattern, rank),
+            Place::Pattern(pattern) => {
+                self.router.get(pattern, rank).is_some_and(|listener| listener.about().is_live())
+            }
             Place::Errors => self.errors.get(&rank).is_some(),
         }
     }
@@ -158,7 +160,7 @@ impl State {
     /// How many listeners an event of this name reaches.
     pub(crate) fn count(&self, name: &str) -> usize {
         let mut count = self.names.get(name).map_or(0, Named::count);
-        self.router.matching(name, |_, _| count += 1);
+        self.router.matching(name, |_, listener| count += usize::from(listener.about().is_live()));
         count
     }
 

@@ -121,11 +121,11 @@ impl<V> Router<V> {
         }
     }
 
-    /// Whether something is filed under `pattern` with this rank.
-    pub(crate) fn contains(&self, pattern: &Pattern, rank: Rank) -> bool {
-        self.places(pattern).into_iter().any(|(at, key)| {
+    /// What is filed under `pattern` with this rank.
+    pub(crate) fn get(&self, pattern: &Pattern, rank: Rank) -> Option<&V> {
+        self.places(pattern).into_iter().find_map(|(at, key)| {
             let bucket = self.families.get(at).and_then(|family| family.table.get(&key));
-            bucket.and_then(|bucket| bucket.get(pattern)).is_some_and(|all| all.get(&rank).is_some())
+            bucket.and_then(|bucket| bucket.get(pattern))?.get(&rank)
         })
     }
 

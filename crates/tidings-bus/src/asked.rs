@@ -18,7 +18,8 @@ use tokio::sync::oneshot;
 use crate::{
     Fault,
     core::Core,
-    emission::{Decoded, Emission, Fact, Given},
+    decoded::Decoded,
+    emission::{Emission, Fact, Given},
 };
 
 /// The attribute of a question that names the topic on which its reply is expected.

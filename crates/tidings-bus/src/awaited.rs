@@ -8,7 +8,8 @@ use tidings_core::{BoxFuture, Envelope, Event, Failure, Handled, IntoHandled, Ki
 use crate::{
     ListenerFailed,
     core::Core,
-    emission::{Collected, Emission, Fact, Given, InNamespace, Shared},
+    emission::{Collected, Emission, Fact, Given, Shared},
+    namespace::InNamespace,
 };
 
 /// What became of an awaited emission.

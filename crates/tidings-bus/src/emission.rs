@@ -1,16 +1,19 @@
 //! One emission: what every listener of it may need, made when the first one needs it and at most once.
 
 use std::{
-    any::{Any, TypeId},
+    any::Any,
     cell::{Cell, OnceCell, RefCell},
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use tidings_core::{Envelope, EnvelopeBuilder, Event, Failure, Handled, Kind, On, PayloadForm, Text};
+use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
 
-use crate::{Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, filter, running::Run};
+use crate::{
+    Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, decoded::Decoded, filter,
+    namespace::written, running::Run,
+};
 
 /// What is being emitted, in whatever form the caller has it.
 pub(crate) trait Fact {
@@ -39,33 +42,6 @@ impl<E: Event> Fact for E {
 
     fn envelope(&self, core: &Core) -> Handled<Envelope> {
         let builder = written(E::INFO.name, self)?;
-        core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
-    }
-}
-
-/// An envelope around an event under a name that need not be its own.
-pub(crate) fn written<E: Event>(name: impl Into<Text>, event: &E) -> Handled<EnvelopeBuilder> {
-    let json = serde_json::to_vec(event).map_err(|error| Failure::of(Kind::Permanent, error))?;
-    let builder = Envelope::build(name).schema_version(E::INFO.version).tags(event.tags()).json(json);
-    Ok(match event.key() {
-        Some(key) => builder.key(key),
-        None => builder,
-    })
-}
-
-/// An event under the name that it has in a namespace.
-pub(crate) struct InNamespace<'a, E> {
-    pub(crate) name: Text,
-    pub(crate) event: &'a E,
-}
-
-impl<E: Event> Fact for InNamespace<'_, E> {
-    fn contract(&self) -> (&str, u32) {
-        (&self.name, E::INFO.version)
-    }
-
-    fn envelope(&self, core: &Core) -> Handled<Envelope> {
-        let builder = written(self.name.clone(), self.event)?;
         core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
     }
 }
@@ -114,34 +90,6 @@ impl Fact for Given<'_> {
 
     fn given(&self) -> Option<(&Envelope, &Decoded)> {
         Some((self.envelope, &self.decoded))
-    }
-}
-
-/// Events decoded from one envelope: one place for each type that listens, nearly always a single one.
-#[derive(Default)]
-pub(crate) struct Decoded {
-    first: OnceCell<(TypeId, Handled<Arc<dyn Any + Send + Sync>>)>,
-    others: OnceCell<Box<Self>>,
-}
-
-impl Decoded {
-    /// Spares decoding what is there.
-    fn put<E: Event>(&self, event: Arc<E>) {
-        // Where something is already, it was decoded from the same.
-        let _ = self.first.set((TypeId::of::<E>(), Ok(event)));
-    }
-
-    fn get<E: Event>(&self, envelope: &Envelope) -> Result<&Arc<dyn Any + Send + Sync>, &Failure> {
-        let mut place = self;
-        loop {
-            let (id, event) = place.first.get_or_init(|| {
-                (TypeId::of::<E>(), envelope.decode::<E>().map(|event| event as Arc<dyn Any + Send + Sync>))
-            });
-            if *id == TypeId::of::<E>() {
-                return event.as_ref();
-            }
-            place = place.others.get_or_init(Box::default);
-        }
     }
 }
 

@@ -20,6 +20,7 @@ mod awaited;
 mod builder;
 mod bus;
 mod core;
+mod decoded;
 mod emission;
 mod emit;
 mod emitter;

@@ -3,12 +3,14 @@
 use std::{fmt, future::Future, sync::Arc};
 
 use tidings_core::{
-    Envelope, EnvelopeBuilder, EnvelopeError, Event, IntoHandled, On, Text, TopicError, check_topic,
+    Envelope, EnvelopeBuilder, EnvelopeError, Event, Failure, Handled, IntoHandled, Kind, On, Text,
+    TopicError, check_topic,
 };
 
 use crate::{
     Bus, EmitAsync, Guard, Listen, Question, Request,
-    emission::{Emission, Given, InNamespace},
+    core::Core,
+    emission::{Emission, Fact, Given},
 };
 
 /// A part of a bus: everything that is emitted and subscribed through it has its prefix before the name or pattern.
@@ -189,6 +191,33 @@ impl Namespace {
     /// What has this name in the namespace has this one on the bus.
     pub(crate) fn full(&self, name: &str) -> Text {
         format!("{}.{name}", self.prefix).into()
+    }
+}
+
+/// An envelope around an event under a name that need not be its own.
+pub(crate) fn written<E: Event>(name: impl Into<Text>, event: &E) -> Handled<EnvelopeBuilder> {
+    let json = serde_json::to_vec(event).map_err(|error| Failure::of(Kind::Permanent, error))?;
+    let builder = Envelope::build(name).schema_version(E::INFO.version).tags(event.tags()).json(json);
+    Ok(match event.key() {
+        Some(key) => builder.key(key),
+        None => builder,
+    })
+}
+
+/// An event under the name that it has in a namespace.
+pub(crate) struct InNamespace<'a, E> {
+    pub(crate) name: Text,
+    pub(crate) event: &'a E,
+}
+
+impl<E: Event> Fact for InNamespace<'_, E> {
+    fn contract(&self) -> (&str, u32) {
+        (&self.name, E::INFO.version)
+    }
+
+    fn envelope(&self, core: &Core) -> Handled<Envelope> {
+        let builder = written(self.name.clone(), self.event)?;
+        core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
     }
 }
 

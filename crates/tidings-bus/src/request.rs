@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use crate::{
     Bus, Namespace, Next, Question, REQUEST_TIMEOUT, RequestError,
     asked::{Asked, Asking, ERROR, REPLY, REPLY_TO, Trouble},
-    emission::{Emission, Given, written},
+    emission::{Emission, Given},
+    namespace::written,
 };
 
 /// A question to be awaited; until then nothing is asked.

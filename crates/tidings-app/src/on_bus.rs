@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tidings_core::{
     BoxFuture, Call, Change, Commit, Cx, DeliveryInfo, DocumentChange, DocumentKey, DocumentRead,
     DocumentWrite, Documents, Effects, Envelope, Failure, Handled, Loaded, NoDocuments, OrFail, Refused,
-    Registration, Tenant, Text,
+    Registration, Subscriber, Tenant, Text,
 };
 use tidings_store::{AnyStore, Error};
 
@@ -65,17 +65,20 @@ async fn once(
 ) -> Handled {
     let mut conflicts = 0;
     loop {
-        let info = DeliveryInfo {
-            attempt,
-            payload_bytes_max: app.payload_bytes_max,
-            ..DeliveryInfo::new(envelope.clone(), name.clone(), app.source.clone())
-        };
-        let tenant = info.tenant.clone();
+        let info = DeliveryInfo { attempt, ..DeliveryInfo::new(envelope.clone()) };
+        let tenant = envelope.tenant().map_or_else(Tenant::default, |tenant| Tenant(tenant.clone()));
         let documents: Arc<dyn Documents> = match &app.store {
             Some(store) => Arc::new(Direct(store.clone())),
             None => Arc::new(NoDocuments),
         };
-        let (cx, open) = Cx::open(info, app.clock.clone(), documents);
+        let subscriber = Subscriber {
+            tenant: tenant.clone(),
+            payload_bytes_max: app.payload_bytes_max,
+            clock: app.clock.clone(),
+            documents,
+            ..Subscriber::new(name.clone(), app.source.clone())
+        };
+        let (cx, open) = Cx::open(info, Arc::new(subscriber));
         let timeout: Duration = registration.policy.timeout;
         match (registration.handler)(envelope, cx) {
             Call::Done(result) => result?,

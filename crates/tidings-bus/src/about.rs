@@ -21,12 +21,26 @@ use crate::{
 pub(crate) enum Place {
     /// The name of an event type.
     Name(&'static str),
+    /// The name that an event type has in a namespace.
+    FullName(Text),
     /// A pattern over names.
     Pattern(Pattern),
     /// The middleware, for this name or pattern.
     Middleware(Text),
     /// The error channel.
     Errors,
+}
+
+impl Place {
+    /// The name or pattern.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::FullName(name) | Self::Middleware(name) => name,
+            Self::Pattern(pattern) => pattern.as_str(),
+            Self::Errors => "the error channel",
+        }
+    }
 }
 
 /// Who a listener is: what it listens to and where it was registered. For people and reports, never an identity.
@@ -44,12 +58,7 @@ impl Listener {
 
     /// The name or pattern it listens to.
     pub fn topic(&self) -> &str {
-        match &self.place {
-            Place::Name(name) => name,
-            Place::Pattern(pattern) => pattern.as_str(),
-            Place::Middleware(topic) => topic,
-            Place::Errors => "the error channel",
-        }
+        self.place.name()
     }
 
     /// The Rust path of its function.
@@ -91,11 +100,13 @@ struct Rest {
     listener: Listener,
     target: Option<Box<dyn Target>>,
     calls: Option<Calls>,
+    on_end: Option<Arc<dyn Fn() + Send + Sync>>,
+    namespace: Option<Text>,
 }
 
 impl About {
     pub(crate) fn new(rank: Rank, listener: Listener) -> Self {
-        let rest = Rest { rank, listener, target: None, calls: None };
+        let rest = Rest { rank, listener, target: None, calls: None, on_end: None, namespace: None };
         Self { ended: AtomicBool::new(false), rest: Box::new(rest) }
     }
 
@@ -109,6 +120,29 @@ impl About {
     pub(crate) fn for_target<T: ?Sized + Send + Sync + 'static>(mut self, target: Weak<T>) -> Self {
         self.rest.target = Some(Box::new(target));
         self
+    }
+
+    /// The same, of a listener for which something is to be done when it is taken out.
+    pub(crate) fn on_end(mut self, on_end: impl Fn() + Send + Sync + 'static) -> Self {
+        self.rest.on_end = Some(Arc::new(on_end));
+        self
+    }
+
+    /// The same, of a listener that was registered in a namespace.
+    pub(crate) fn in_namespace(mut self, prefix: Option<Text>) -> Self {
+        self.rest.namespace = prefix;
+        self
+    }
+
+    /// Whether it was registered in this namespace, or in one inside it.
+    pub(crate) fn is_in(&self, prefix: &str) -> bool {
+        let behind = self.rest.namespace.as_deref().and_then(|own| own.strip_prefix(prefix));
+        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('.'))
+    }
+
+    /// What is to be done now that it has been taken out.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.rest.on_end.clone().map(Farewell)
     }
 
     /// Whether it is not to be called any more.
@@ -143,6 +177,16 @@ impl About {
     /// What counts its calls, where there are statistics.
     pub(crate) fn calls(&self) -> Option<&Calls> {
         self.rest.calls.as_ref()
+    }
+}
+
+/// What is to be done when a listener has been taken out; done by dropping it, which happens outside the bus's lock.
+/// That the listener itself is dropped may be later: an [`Emitter`](crate::Emitter) keeps it until its next use.
+pub(crate) struct Farewell(Arc<dyn Fn() + Send + Sync>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

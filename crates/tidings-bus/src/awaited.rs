@@ -2,13 +2,14 @@
 
 use std::{fmt, future::IntoFuture, sync::Arc};
 
-use futures_util::future::join_all;
-use tidings_core::{BoxFuture, Envelope, Event};
+use futures_util::{StreamExt, future::join_all, stream};
+use tidings_core::{BoxFuture, Envelope, Event, Failure, Handled, IntoHandled, Kind, Text};
 
 use crate::{
     ListenerFailed,
     core::Core,
     emission::{Collected, Emission, Fact, Given, Shared},
+    namespace::InNamespace,
 };
 
 /// What became of an awaited emission.
@@ -20,10 +21,41 @@ pub struct Report {
     pub failed: Vec<ListenerFailed>,
 }
 
+impl IntoHandled for Report {
+    /// A failure if any listener failed, so that an emission can be the last thing a handler does: transient if trying
+    /// again can help at least one of them, else permanent. Who tries again emits to all of them again.
+    ///
+    /// ```
+    /// use tidings_bus::{Bus, example::OrderPlaced};
+    /// use tidings_core::{Failure, Handled, IntoHandled, On};
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// async fn send_receipt(_: On<OrderPlaced>) -> Handled {
+    ///     Err(Failure::transient("the mail server is busy"))
+    /// }
+    /// let bus = Bus::new();
+    /// bus.on_async(send_receipt).forever();
+    /// let report = bus.emit_async(OrderPlaced { order: "4711".into(), total_cents: 300 }).await;
+    /// let failure = report.into_handled().expect_err("it failed");
+    /// assert!(!failure.is_permanent());
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    fn into_handled(self) -> Handled {
+        let Some(first) = self.failed.first() else { return Ok(()) };
+        let text = match self.failed.len() - 1 {
+            0 => first.to_string(),
+            others => format!("{first}; and {others} more"),
+        };
+        let can_help = self.failed.iter().any(|failed| failed.fault().kind() == Kind::Transient);
+        Err(if can_help { Failure::transient(text) } else { Failure::permanent(text) })
+    }
+}
+
 /// In which order asynchronous listeners run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     Parallel,
+    AtMost(usize),
     Series,
 }
 
@@ -44,6 +76,16 @@ impl EmitAsync {
         Self { begin: Box::new(begin), order: Order::Parallel }
     }
 
+    pub(crate) fn named<E: Event>(core: Arc<Core>, name: Text, event: Arc<E>) -> Self {
+        let begin = move || {
+            begin(&core, &InNamespace { name: name.clone(), event: &*event }, |emission| {
+                emission.share(&event);
+                core.emit_named(&name, emission)
+            })
+        };
+        Self { begin: Box::new(begin), order: Order::Parallel }
+    }
+
     pub(crate) fn envelope(core: Arc<Core>, envelope: Envelope) -> Self {
         let begin =
             move || begin(&core, &Given::new(&envelope), |emission| core.emit_envelope(&envelope, emission));
@@ -53,6 +95,11 @@ impl EmitAsync {
     /// One asynchronous listener after another, in the order of calls, instead of all at the same time.
     pub fn in_series(self) -> Self {
         Self { order: Order::Series, ..self }
+    }
+
+    /// No more than `most` asynchronous listeners at the same time, begun in the order of calls; 0 is taken for 1.
+    pub fn at_most(self, most: usize) -> Self {
+        Self { order: Order::AtMost(most.max(1)), ..self }
     }
 }
 
@@ -72,6 +119,10 @@ impl IntoFuture for EmitAsync {
             let (running, mut failed) = (collected.running.into_inner(), collected.failed.into_inner());
             match self.order {
                 Order::Parallel => failed.extend(join_all(running).await.into_iter().flatten()),
+                Order::AtMost(most) => {
+                    let ended: Vec<_> = stream::iter(running).buffered(most).collect().await;
+                    failed.extend(ended.into_iter().flatten());
+                }
                 Order::Series => {
                     for run in running {
                         failed.extend(run.await);

@@ -16,6 +16,7 @@ use crate::{
     plan::{Current, Plan, Slot, Waste},
     plugin::Plugins,
     rank::{Rank, Ranks},
+    registry::Registry,
     running::{InFlight, Spawn},
     state::State,
     stats::Meter,
@@ -34,6 +35,7 @@ pub(crate) struct Core {
     pub(crate) histories: Option<Arc<Histories>>,
     pub(crate) plugins: Plugins,
     pub(crate) settings: Settings,
+    pub(crate) modules: Registry,
 }
 
 /// What a bus is built with.
@@ -68,6 +70,7 @@ impl Core {
             ranks: Ranks::default(),
             in_flight: InFlight::default(),
             settings,
+            modules: Registry::default(),
         }
     }
 
@@ -163,6 +166,23 @@ impl Core {
     pub(crate) fn plan<E: Event>(&self) -> Arc<Plan<E>> {
         let slot = self.slot::<E>();
         self.locked(|state, _| state.fill(slot))
+    }
+
+    /// Emits under a name what gets an envelope if anybody listens.
+    pub(crate) fn emit_named(&self, name: &Text, emission: &Emission<'_>) -> usize {
+        let kept = self.subjects.get(name).and_then(|kept| kept.as_ref().cloned());
+        let subject = kept.unwrap_or_else(|| self.locked(|state, waste| state.keep(name, waste)));
+        let plan = subject.plan();
+        if plan.is_empty() {
+            return 0;
+        }
+        match emission.envelope() {
+            Ok(envelope) => plan.run(envelope, emission),
+            Err(failure) => {
+                plan.abouts().for_each(|about| emission.unreadable(about, failure));
+                0
+            }
+        }
     }
 
     /// Emits what is in an envelope, by its name.

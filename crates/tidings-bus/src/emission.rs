@@ -1,7 +1,7 @@
 //! One emission: what every listener of it may need, made when the first one needs it and at most once.
 
 use std::{
-    any::{Any, TypeId},
+    any::Any,
     cell::{Cell, OnceCell, RefCell},
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,7 +10,10 @@ use std::{
 
 use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
 
-use crate::{Fault, Listener, ListenerFailed, about::About, core::Core, filter, running::Run};
+use crate::{
+    Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, decoded::Decoded, filter,
+    namespace::written, running::Run,
+};
 
 /// What is being emitted, in whatever form the caller has it.
 pub(crate) trait Fact {
@@ -24,6 +27,11 @@ pub(crate) trait Fact {
     fn given(&self) -> Option<(&Envelope, &Decoded)> {
         None
     }
+
+    /// The question that this is, if an answer is expected.
+    fn asked(&self) -> Option<&Arc<Asked>> {
+        None
+    }
 }
 
 /// An event that the caller keeps. It can outlive the call only by being written down.
@@ -33,12 +41,7 @@ impl<E: Event> Fact for E {
     }
 
     fn envelope(&self, core: &Core) -> Handled<Envelope> {
-        let json = serde_json::to_vec(self).map_err(|error| Failure::of(Kind::Permanent, error))?;
-        let mut builder =
-            Envelope::build(E::INFO.name).schema_version(E::INFO.version).tags(self.tags()).json(json);
-        if let Some(key) = self.key() {
-            builder = builder.key(key);
-        }
+        let builder = written(E::INFO.name, self)?;
         core.stamp(builder).finish().map_err(|error| Failure::of(Kind::Permanent, error))
     }
 }
@@ -67,6 +70,13 @@ impl<'a> Given<'a> {
     pub(crate) fn new(envelope: &'a Envelope) -> Self {
         Self { envelope, decoded: Decoded::default() }
     }
+
+    /// The same, where the event in it is at hand.
+    pub(crate) fn with<E: Event>(envelope: &'a Envelope, event: Arc<E>) -> Self {
+        let given = Self::new(envelope);
+        given.decoded.put(event);
+        given
+    }
 }
 
 impl Fact for Given<'_> {
@@ -83,25 +93,27 @@ impl Fact for Given<'_> {
     }
 }
 
-/// Events decoded from one envelope: one place for each type that listens, nearly always a single one.
-#[derive(Default)]
-pub(crate) struct Decoded {
-    first: OnceCell<(TypeId, Handled<Arc<dyn Any + Send + Sync>>)>,
-    others: OnceCell<Box<Self>>,
+/// What is emitted in the place of something else, for the same asker.
+struct Instead<'a> {
+    fact: &'a dyn Fact,
+    asked: Option<&'a Arc<Asked>>,
 }
 
-impl Decoded {
-    fn get<E: Event>(&self, envelope: &Envelope) -> Result<&Arc<dyn Any + Send + Sync>, &Failure> {
-        let mut place = self;
-        loop {
-            let (id, event) = place.first.get_or_init(|| {
-                (TypeId::of::<E>(), envelope.decode::<E>().map(|event| event as Arc<dyn Any + Send + Sync>))
-            });
-            if *id == TypeId::of::<E>() {
-                return event.as_ref();
-            }
-            place = place.others.get_or_init(Box::default);
-        }
+impl Fact for Instead<'_> {
+    fn contract(&self) -> (&str, u32) {
+        self.fact.contract()
+    }
+
+    fn envelope(&self, core: &Core) -> Handled<Envelope> {
+        self.fact.envelope(core)
+    }
+
+    fn given(&self) -> Option<(&Envelope, &Decoded)> {
+        self.fact.given()
+    }
+
+    fn asked(&self) -> Option<&Arc<Asked>> {
+        self.asked
     }
 }
 
@@ -154,6 +166,11 @@ impl<'a> Emission<'a> {
         self.core
     }
 
+    /// The question that this is, if an answer is expected.
+    pub(crate) fn asked(&self) -> Option<&Arc<Asked>> {
+        self.fact.asked()
+    }
+
     /// Notes that a listener did not run.
     pub(crate) fn pass_over(&self) {
         self.passed_over.set(self.passed_over.get() + 1);
@@ -196,6 +213,8 @@ impl<'a> Emission<'a> {
 
     /// Goes on with another event in the place of this one. If this is awaited, so is what comes of it.
     pub(crate) fn within<R>(&self, fact: &dyn Fact, work: impl FnOnce(&Emission<'_>) -> R) -> R {
+        // A question stays one, whatever middleware makes of what it says.
+        let fact = &Instead { fact, asked: self.asked() };
         let Some(outer) = self.collected() else { return work(&Emission::new(self.core, fact)) };
         let inner = Emission::awaited(self.core, fact);
         let answer = work(&inner);
@@ -238,6 +257,11 @@ impl<'a> Emission<'a> {
         Ok(event
             .downcast_ref()
             .unwrap_or_else(|| unreachable!("it is kept under the type it was decoded as")))
+    }
+
+    /// Spares decoding an event that is shared.
+    pub(crate) fn share<E: Event>(&self, event: &Arc<E>) {
+        self.extra().decoded.put(event.clone());
     }
 
     /// The event and its envelope by a handle that may outlive the call.

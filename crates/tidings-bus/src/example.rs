@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tidings_core::{Event, EventInfo, Field};
 
+use crate::Question;
+
 /// An order was placed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderPlaced {
@@ -25,4 +27,32 @@ impl Event for OrderPlaced {
     fn key(&self) -> Option<String> {
         Some(self.order.clone())
     }
+}
+
+/// The price of something was asked; it is answered in cents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceAsked {
+    /// Of what.
+    pub item: String,
+}
+
+impl Event for PriceAsked {
+    const INFO: &'static EventInfo = &EventInfo {
+        name: "price.asked",
+        version: 1,
+        fields: &[Field { name: "item", key: false, tag: false, redact: false }],
+    };
+}
+
+impl Question for PriceAsked {
+    type Answer = u64;
+    type Error = NoPrice;
+}
+
+/// Why there is no price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum NoPrice {
+    /// Nobody sells that.
+    #[error("nobody sells that")]
+    UnknownItem,
 }

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc};
 
-use tidings_core::{Envelope, Failure, Text, Timestamp};
+use tidings_core::{Envelope, Failure, Kind, Text, Timestamp};
 
 use crate::Listener;
 
@@ -34,18 +34,32 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether calling the listener again can help. After a panic it may: what led to it need not last.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Failed(failure) | Self::Unreadable(failure) => failure.kind(),
+            Self::Panicked(_) | Self::TooManyInFlight(_) | Self::Dropped => Kind::Transient,
+            Self::NoRuntime => Kind::Permanent,
+        }
+    }
+
     /// The fault of a listener that panicked.
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-            (Some(text), _) => Text::from(*text),
-            (_, Some(text)) => Text::from(text.as_str()),
-            _ => Text::from("with a value that is no text"),
-        };
+        let message = Self::message(&*payload);
         // What was thrown may throw again when it is dropped; then it is leaked, for the third time may be no better.
         if let Err(second) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
         Self::Panicked(message)
+    }
+
+    /// What somebody said who panicked.
+    pub(crate) fn message(payload: &(dyn Any + Send)) -> Text {
+        match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+            (Some(text), _) => Text::from(*text),
+            (_, Some(text)) => Text::from(text.as_str()),
+            _ => Text::from("with a value that is no text"),
+        }
     }
 }
 

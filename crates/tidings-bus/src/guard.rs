@@ -58,9 +58,10 @@ impl Guard {
     /// Ends the subscription: the same as dropping the guard, in a word that says so.
     pub fn end(self) {}
 
-    /// Gives the subscription to an owner, to end with it.
-    pub fn owned_by(self, owner: &Owner) {
-        owner.take(self);
+    /// Gives the subscription to an owner, an [`Owner`] or a [`Module`](crate::Module), to end with it. One that has
+    /// ended already ends it at once.
+    pub fn owned_by(self, owner: &(impl AsRef<Owner> + ?Sized)) {
+        owner.as_ref().take(self);
     }
 
     /// Whether the listener would be called if its event came now: it has not ended, as a `once` does by being called
@@ -111,6 +112,7 @@ struct Owned {
     guards: Vec<Guard>,
     /// At how many guards to look for those whose subscription has ended by itself; twice what was left the last time.
     sweep_at: usize,
+    has_ended: bool,
 }
 
 /// Below this many guards nobody looks for useless ones.
@@ -128,21 +130,44 @@ impl Owner {
         self.0.lock().guards.iter().filter(|guard| live(guard, &mut cores)).count()
     }
 
-    /// Ends what it owns by now.
-    pub(crate) fn end(&self) {
-        let owned = std::mem::take(&mut *self.0.lock());
+    /// Ends its subscriptions, and from now on at once every one that it is given: what is subscribed while it ends,
+    /// by a listener or by what one has captured, does not outlive it.
+    ///
+    /// ```
+    /// use tidings_bus::{Bus, Owner, example::OrderPlaced};
+    /// let (bus, screen) = (Bus::new(), Owner::new());
+    /// bus.on(|_: &OrderPlaced| ()).owned_by(&screen);
+    /// screen.end();
+    /// bus.on(|_: &OrderPlaced| ()).owned_by(&screen);
+    /// assert_eq!(bus.listener_count("order.placed"), 0);
+    /// ```
+    pub fn end(&self) {
+        let mut owned = self.0.lock();
+        owned.has_ended = true;
+        let guards = std::mem::take(&mut owned.guards);
         drop(owned);
+        drop(guards);
     }
 
     fn take(&self, guard: Guard) {
         let (mut cores, mut ended) = (Vec::new(), Vec::new());
         let mut owned = self.0.lock();
+        if owned.has_ended {
+            drop(owned);
+            return drop(guard);
+        }
         // An owner that lives long and is given ever new `once` subscriptions must not grow for ever.
         if owned.guards.len() >= owned.sweep_at.max(SWEEP_AT_LEAST) {
             ended.extend(owned.guards.extract_if(.., |guard| !live(guard, &mut cores)));
             owned.sweep_at = owned.guards.len() * 2;
         }
         owned.guards.push(guard);
+    }
+}
+
+impl AsRef<Self> for Owner {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 

@@ -19,10 +19,12 @@
 
 mod about;
 mod around;
+mod asked;
 mod awaited;
 mod builder;
 mod bus;
 mod core;
+mod decoded;
 mod emission;
 mod emit;
 mod emitter;
@@ -39,17 +41,28 @@ mod history;
 mod leaks;
 mod listen;
 mod middleware;
+mod module;
 mod names;
+mod namespace;
+mod next;
 mod notice;
 mod plan;
 mod plugin;
+mod question;
 mod rank;
+mod registry;
+mod request;
+mod respond;
 mod router;
 mod running;
 mod state;
 mod stats;
+mod stream;
 mod subjects;
+mod taking;
 mod types;
+mod waiting;
+mod weak;
 
 pub use about::Listener;
 pub use awaited::{EmitAsync, Report};
@@ -66,8 +79,14 @@ pub use leaks::{
 };
 pub use listen::Listen;
 pub use middleware::{MiddlewareInfo, Verdict};
+pub use module::{Module, ModuleError, Modules, SetupFailure};
+pub use namespace::Namespace;
+pub use next::{Next, WaitError};
 pub use plugin::{Plugin, PluginError, PluginInfo};
+pub use question::{Question, REQUEST_TIMEOUT, RequestError};
+pub use request::Request;
 pub use stats::{
     Emitted, ListenerSlowed, ListenerStats, SLOW, STATS_LISTENERS_MAX, STATS_LOG_MAX, STATS_TOPICS_MAX,
     Slowness, Stats, StatsOptions, TopicStats, VERY_SLOW,
 };
+pub use stream::{EventStream, Overflow, StreamCounts, StreamEnd};

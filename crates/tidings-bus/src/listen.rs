@@ -2,7 +2,7 @@
 
 use std::{any::type_name_of_val, fmt, future::Future, panic::Location, sync::Arc};
 
-use tidings_core::{BoxFuture, Envelope, Event, Handled, IntoHandled, On, Pattern, TopicError};
+use tidings_core::{BoxFuture, Envelope, Event, Handled, IntoHandled, On, Pattern, Text, TopicError};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -35,17 +35,18 @@ use crate::{
 /// ```
 #[must_use = "nothing listens until `on`, `subscribe` or one of their like is called"]
 pub struct Listen<'a, T: ?Sized> {
-    bus: &'a Bus,
+    pub(crate) bus: &'a Bus,
     priority: i32,
     end: End,
-    chosen: Chosen<T>,
+    pub(crate) chosen: Chosen<T>,
     replay: Option<Replay>,
+    namespace: Option<Text>,
 }
 
 /// What is known of a listener before it has a rank.
 pub(crate) struct Written {
-    function: &'static str,
-    location: &'static Location<'static>,
+    pub(crate) function: &'static str,
+    pub(crate) location: &'static Location<'static>,
 }
 
 impl Written {
@@ -56,7 +57,11 @@ impl Written {
 
 impl<'a, T: ?Sized + 'static> Listen<'a, T> {
     pub(crate) fn new(bus: &'a Bus) -> Self {
-        Self { bus, priority: 0, end: End::Last, chosen: Chosen::new(), replay: None }
+        Self { bus, priority: 0, end: End::Last, chosen: Chosen::new(), replay: None, namespace: None }
+    }
+
+    pub(crate) fn within(bus: &'a Bus, namespace: Text) -> Self {
+        Self { namespace: Some(namespace), ..Self::new(bus) }
     }
 
     /// Before listeners of a lower priority, whenever they joined; 0 unless said. Among those of one priority the order
@@ -107,13 +112,18 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
         self
     }
 
-    fn about(&self, place: Place, written: Written) -> About {
+    pub(crate) fn about(&self, place: Place, written: Written) -> About {
         self.uncounted(place, written).counted(self.bus.core().meter.as_ref())
     }
 
     fn uncounted(&self, place: Place, written: Written) -> About {
+        let place = match (&self.namespace, place) {
+            (Some(prefix), Place::Name(name)) => Place::FullName(format!("{prefix}.{name}").into()),
+            (_, place) => place,
+        };
         let listener = Listener::new(place, written.function, written.location);
-        About::new(self.bus.core().ranks.next(self.priority, self.end), listener)
+        let rank = self.bus.core().ranks.next(self.priority, self.end);
+        About::new(rank, listener).in_namespace(self.namespace.clone())
     }
 
     pub(crate) fn set_replay(&mut self, replay: Replay) {
@@ -131,12 +141,26 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
         (about, self.chosen, guard)
     }
 
-    fn guard(&self, about: &About) -> Guard {
+    /// A pattern as it is on the bus.
+    pub(crate) fn pattern(&self, text: &str) -> Result<Pattern, TopicError> {
+        let own = Pattern::parse(text)?;
+        self.namespace.as_ref().map_or(Ok(own), |prefix| Pattern::parse(&format!("{prefix}.{text}")))
+    }
+
+    /// Every name there is; in a namespace, every name in it.
+    fn everything(&self) -> Pattern {
+        let Some(prefix) = &self.namespace else { return Pattern::all() };
+        // Where the prefix leaves no room for a name behind it, there is none.
+        let inside = Pattern::parse(&format!("{prefix}.**")).or_else(|_| Pattern::parse(prefix));
+        inside.expect("a prefix is a name, and every name is a pattern")
+    }
+
+    pub(crate) fn guard(&self, about: &About) -> Guard {
         Guard::new(Arc::downgrade(self.bus.core()), about.listener().place().clone(), about.rank())
     }
 }
 
-fn in_place<T: ?Sized + 'static>(
+pub(crate) fn in_place<T: ?Sized + 'static>(
     about: About,
     chosen: Chosen<T>,
     function: impl Fn(&T) -> Option<Handled> + Send + Sync + 'static,
@@ -268,14 +292,16 @@ impl Listen<'_, Envelope> {
         listener: impl Fn(&Envelope) -> R + Send + Sync + 'static,
     ) -> Result<Guard, TopicError> {
         let written = Written::by(&listener, Location::caller());
-        Ok(self.attach_to_pattern(Pattern::parse(pattern)?, written, listener))
+        let pattern = self.pattern(pattern)?;
+        Ok(self.attach_to_pattern(pattern, written, listener))
     }
 
     /// Calls `listener` in place for every event. It may return nothing or a [`Handled`].
     #[track_caller]
     pub fn any<R: IntoHandled>(self, listener: impl Fn(&Envelope) -> R + Send + Sync + 'static) -> Guard {
         let written = Written::by(&listener, Location::caller());
-        self.attach_to_pattern(Pattern::all(), written, listener)
+        let everything = self.everything();
+        self.attach_to_pattern(everything, written, listener)
     }
 
     fn attach_to_pattern<R: IntoHandled>(
@@ -305,7 +331,8 @@ impl Listen<'_, Envelope> {
         Fut: Future<Output: IntoHandled> + Send + 'static,
     {
         let written = Written::by(&listener, Location::caller());
-        Ok(self.attach_to_pattern_async(Pattern::parse(pattern)?, written, listener))
+        let pattern = self.pattern(pattern)?;
+        Ok(self.attach_to_pattern_async(pattern, written, listener))
     }
 
     /// Calls `listener` in a task for every event. It may return nothing or a [`Handled`].
@@ -315,7 +342,8 @@ impl Listen<'_, Envelope> {
         Fut: Future<Output: IntoHandled> + Send + 'static,
     {
         let written = Written::by(&listener, Location::caller());
-        self.attach_to_pattern_async(Pattern::all(), written, listener)
+        let everything = self.everything();
+        self.attach_to_pattern_async(everything, written, listener)
     }
 
     fn attach_to_pattern_async<Fut>(

@@ -91,6 +91,11 @@ impl Named {
         self.members.remove(&rank)
     }
 
+    /// Whether nothing is known under the name.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.slots.is_empty()
+    }
+
     pub(crate) fn get(&self, rank: Rank) -> Option<&Arc<dyn Member>> {
         self.members.get(&rank)
     }

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::{Fault, around::Around, emission::Emission, hear::Hear};
+use crate::{Fault, about::About, around::Around, emission::Emission, hear::Hear};
 
 /// An immutable list of listeners.
 pub(crate) struct Plan<T: ?Sized> {
@@ -38,6 +38,17 @@ impl<T: ?Sized> Plan<T> {
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
         !self.outdated.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody listens, and nothing stands around those who would.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listeners.is_empty() && self.around.is_none()
+    }
+
+    /// Who listens, in order.
+    pub(crate) fn abouts(&self) -> impl Iterator<Item = &About> {
+        let listeners = self.around.as_ref().map_or(&self.listeners, |around| &around.listeners);
+        listeners.iter().map(|listener| listener.about())
     }
 
     /// Says that the listeners have changed. Only under the bus's lock, and before whoever changed them goes on.

@@ -5,6 +5,7 @@
 
 use std::{
     any::TypeId,
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -31,7 +32,7 @@ use crate::{
 
 /// All listeners of a bus.
 pub(crate) struct State {
-    names: HashMap<&'static str, Named>,
+    names: HashMap<Cow<'static, str>, Named>,
     router: Router<Arc<dyn Hear<Envelope>>>,
     errors: Few<Rank, Arc<ErrorListener>>,
     middleware: BTreeMap<Rank, Arc<dyn Filed>>,
@@ -65,8 +66,12 @@ impl State {
     }
 
     pub(crate) fn attach_typed<E: Event>(&mut self, listener: Arc<dyn Hear<E>>, waste: &mut Waste) {
-        self.names.entry(E::INFO.name).or_default().insert(Arc::new(Typed(listener)), waste);
-        self.name_changed(E::INFO.name, waste);
+        let name = match listener.about().listener().place() {
+            Place::FullName(name) => Cow::Owned(name.to_string()),
+            _ => Cow::Borrowed(E::INFO.name),
+        };
+        self.names.entry(name.clone()).or_default().insert(Arc::new(Typed(listener)), waste);
+        self.name_changed(&name, waste);
     }
 
     pub(crate) fn attach_pattern(
@@ -96,11 +101,12 @@ impl State {
     /// Takes a listener out and ends it, if it is still there.
     pub(crate) fn detach(&mut self, place: &Place, rank: Rank, waste: &mut Waste) {
         match place {
-            Place::Name(name) => {
-                if let Some(member) = self.names.get_mut(name).and_then(|named| named.remove(rank)) {
-                    end(member.about(), Box::new(member.clone()), waste);
-                    self.name_changed(name, waste);
-                    self.shrunk(name);
+            Place::Name(name) => self.detach_typed(name, rank, waste),
+            Place::FullName(name) => {
+                self.detach_typed(name, rank, waste);
+                // Names of types are few, those in namespaces need not be.
+                if self.names.get(&**name).is_some_and(Named::is_empty) {
+                    self.names.remove(&**name);
                 }
             }
             Place::Pattern(pattern) => {
@@ -124,6 +130,26 @@ impl State {
         }
     }
 
+    fn detach_typed(&mut self, name: &str, rank: Rank, waste: &mut Waste) {
+        if let Some(member) = self.names.get_mut(name).and_then(|named| named.remove(rank)) {
+            end(member.about(), Box::new(member.clone()), waste);
+            self.name_changed(name, waste);
+            self.shrunk(name);
+        }
+    }
+
+    /// Takes out every listener that was registered in a namespace or in one inside it; answers how many.
+    pub(crate) fn detach_namespace(&mut self, prefix: &str, waste: &mut Waste) -> usize {
+        let typed = self.names.values().flat_map(Named::members).map(|member| member.about());
+        let by_pattern = self.router.values().map(|listener| listener.about());
+        let inside = typed.chain(by_pattern).filter(|about| about.is_in(prefix));
+        let found: Vec<_> = inside.map(|about| (about.listener().place().clone(), about.rank())).collect();
+        for (place, rank) in &found {
+            self.detach(place, *rank, waste);
+        }
+        found.len()
+    }
+
     /// Takes out every listener registered under exactly this name or pattern; answers how many.
     pub(crate) fn detach_named(&mut self, text: &str, waste: &mut Waste) -> usize {
         let mut count = 0;
@@ -132,6 +158,7 @@ impl State {
                 count += end(member.about(), Box::new(member.clone()), waste);
             }
             self.name_changed(text, waste);
+            self.names.retain(|name, named| **name != *text || !named.is_empty());
         }
         if let Ok(pattern) = Pattern::parse(text) {
             for listener in self.router.remove_pattern(&pattern) {
@@ -155,6 +182,7 @@ impl State {
             count += end(listener.about(), Box::new(listener.clone()), waste);
         }
         self.everything_changed(waste);
+        self.names.retain(|_, named| !named.is_empty());
         if let Some(watch) = &mut self.watch {
             watch.emptied();
         }
@@ -164,11 +192,14 @@ impl State {
     /// Whether a listener is there and would be called.
     pub(crate) fn is_live(&self, place: &Place, rank: Rank) -> bool {
         match place {
-            Place::Name(name) => {
+            Place::Name(_) | Place::FullName(_) => {
+                let name = place.name();
                 let member = self.names.get(name).and_then(|named| named.get(rank));
                 member.is_some_and(|member| member.about().is_live())
             }
-            Place::Pattern(pattern) => self.router.contains(pattern, rank),
+            Place::Pattern(pattern) => {
+                self.router.get(pattern, rank).is_some_and(|listener| listener.about().is_live())
+            }
             Place::Middleware(_) => self.middleware.contains_key(&rank),
             Place::Errors => self.errors.get(&rank).is_some(),
         }
@@ -196,13 +227,13 @@ impl State {
     /// How many listeners an event of this name reaches.
     pub(crate) fn count(&self, name: &str) -> usize {
         let mut count = self.names.get(name).map_or(0, Named::count);
-        self.router.matching(name, |_, _| count += 1);
+        self.router.matching(name, |_, listener| count += usize::from(listener.about().is_live()));
         count
     }
 
     /// The names and patterns that are listened to, sorted, each once.
     pub(crate) fn listened_to(&self) -> Vec<String> {
-        let names = self.names.iter().filter(|(_, named)| named.count() > 0).map(|(name, _)| *name);
+        let names = self.names.iter().filter(|(_, named)| named.count() > 0).map(|(name, _)| &**name);
         let patterns = self.router.patterns().map(Pattern::as_str);
         let mut all: Vec<String> = names.chain(patterns).map(str::to_owned).collect();
         all.sort_unstable();
@@ -216,7 +247,7 @@ impl State {
 
     /// Makes the slot of a new type known under its name.
     pub(crate) fn add_slot<E: Event>(&mut self, slot: Arc<Slot<E>>) {
-        self.names.entry(E::INFO.name).or_default().add_slot(slot);
+        self.names.entry(Cow::Borrowed(E::INFO.name)).or_default().add_slot(slot);
     }
 
     /// Fills the slot of a type, if it is empty.
@@ -321,7 +352,12 @@ impl State {
 
 /// Ends a listener that has been taken out.
 fn end(about: &About, listener: Box<dyn Held>, waste: &mut Waste) -> usize {
-    about.end();
+    // One that was to be called once has ended already, is being called, and says farewell afterwards.
+    if about.end()
+        && let Some(farewell) = about.farewell()
+    {
+        waste.put(Box::new(farewell));
+    }
     waste.put(listener);
     1
 }

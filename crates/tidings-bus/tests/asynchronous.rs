@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::{Diary, Failures, Placed, Sent};
 use tidings_bus::Bus;
-use tidings_core::{Envelope, Failure, Handled, On};
+use tidings_core::{Envelope, Failure, Handled, IntoHandled, On};
 use tokio::sync::{Barrier, oneshot};
 
 #[tokio::test]
@@ -170,4 +170,69 @@ async fn a_borrowed_event_is_written_for_them_and_a_shared_one_is_shared() {
     assert!(Arc::ptr_eq(&shared.shared(), &sent));
     let given = [written, shared].map(|sent| sent.envelope().id().to_string());
     assert_eq!(given.join(" "), ids.take(), "they are given the envelope that the others see");
+}
+
+#[tokio::test]
+async fn no_more_run_at_the_same_time_than_was_said() {
+    let (bus, running, most) = (Bus::new(), Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    for _ in 0..5 {
+        let (running, most) = (running.clone(), most.clone());
+        bus.on_async(move |_: On<Placed>| {
+            let (running, most) = (running.clone(), most.clone());
+            async move {
+                {
+                    let (mut running, mut most) =
+                        (running.lock().expect("whole"), most.lock().expect("whole"));
+                    *running += 1;
+                    *most = (*most).max(*running);
+                }
+                tokio::task::yield_now().await;
+                *running.lock().expect("whole") -= 1;
+            }
+        })
+        .forever();
+    }
+    for (said, meant) in [(2, 2), (0, 1), (9, 5)] {
+        *most.lock().expect("whole") = 0;
+        assert_eq!(bus.emit_async(Placed(1)).at_most(said).await.heard, 5);
+        assert_eq!(*most.lock().expect("whole"), meant);
+    }
+}
+
+#[tokio::test]
+async fn a_report_is_a_failure_that_says_whether_trying_again_can_help() {
+    async fn busy(_: On<Placed>) -> Handled {
+        Err(Failure::transient("busy"))
+    }
+    async fn wrong(_: On<Placed>) -> Handled {
+        Err(Failure::permanent("wrong"))
+    }
+    let bus = Bus::new();
+    Failures::of(&bus);
+    assert!(bus.emit_async(Placed(1)).await.into_handled().is_ok());
+    bus.on_async(wrong).forever();
+    let failure = bus.emit_async(Placed(1)).await.into_handled().expect_err("one failed");
+    assert!(failure.is_permanent() && failure.to_string().contains("wrong"));
+    bus.on_async(busy).forever();
+    let failure = bus.emit_async(Placed(1)).await.into_handled().expect_err("two failed");
+    assert!(!failure.is_permanent(), "it helps one of them");
+    assert!(failure.to_string().ends_with("and 1 more"));
+}
+
+#[tokio::test]
+async fn a_listener_can_end_with_an_emission_and_its_failures_are_its_own() {
+    async fn wrong(_: On<Sent>) -> Handled {
+        Err(Failure::permanent("wrong"))
+    }
+    let bus = Bus::new();
+    bus.on_async(wrong).forever();
+    let inner = bus.clone();
+    bus.on_async(move |placed: On<Placed>| {
+        let bus = inner.clone();
+        async move { bus.emit_async(Sent { order: placed.0.to_string(), secret: 0 }).await }
+    })
+    .forever();
+    let report = bus.emit_async(Placed(1)).await;
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(&**report.failed[0].event(), "order.placed");
 }

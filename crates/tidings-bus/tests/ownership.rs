@@ -186,3 +186,27 @@ fn weak_subscriptions_whose_targets_are_gone_do_not_pile_up_although_nothing_is_
     assert_eq!(bus.emit(&Placed(1)), 1_000);
     assert_eq!(Arc::strong_count(&captured), 1);
 }
+
+#[test]
+fn a_weak_listener_to_a_pattern_ends_with_its_target_and_is_not_counted_then() {
+    let (bus, target) = (Bus::new(), Arc::new(Diary::default()));
+    let write = |diary: &Diary, any: &Envelope| diary.write(any.name());
+    let guard = bus.subscribe_weak(&target, "order.*", write).expect("valid");
+    assert!(bus.subscribe_weak(&target, "order.**x", write).is_err());
+    assert_eq!((bus.emit(&Placed(1)), bus.emit(&Cancelled(1)), Arc::strong_count(&target)), (1, 1, 1));
+    assert_eq!((target.take().as_str(), guard.is_live()), ("order.placed order.cancelled", true));
+    drop(target);
+    assert_eq!((guard.is_live(), bus.listener_count("order.placed")), (false, 0));
+    assert_eq!((bus.emit(&Placed(1)), bus.names().len()), (0, 0));
+}
+
+#[test]
+fn an_owner_that_has_ended_ends_at_once_what_it_is_given() {
+    let (bus, owner) = (Bus::new(), Owner::new());
+    bus.on(|_: &Placed| ()).owned_by(&owner);
+    bus.on(|_: &Cancelled| ()).forever();
+    owner.end();
+    assert_eq!((owner.count(), bus.names()), (0, vec!["order.cancelled".to_owned()]));
+    bus.on(|_: &Placed| ()).owned_by(&owner);
+    assert_eq!((owner.count(), bus.listener_count("order.placed")), (0, 0));
+}

@@ -22,14 +22,29 @@ pub struct DeliveryInfo {
     pub position: Option<Position>,
     /// Which call of the handler this is, from 1.
     pub attempt: u32,
+}
+
+/// For whom handlers are called: what the contexts of all deliveries to one subscription have in common.
+#[derive(Clone)]
+pub struct Subscriber {
     /// The name of the subscription.
-    pub subscription: Text,
-    /// The source of what the handler publishes.
+    pub name: Text,
+    /// The source of what its handler publishes.
     pub source: Text,
     /// The tenant whose documents it sees.
     pub tenant: Tenant,
     /// The largest payload it may publish, in bytes.
     pub payload_bytes_max: usize,
+    /// Where it gets the time from.
+    pub clock: Arc<dyn Clock>,
+    /// Where it reads documents.
+    pub documents: Arc<dyn Documents>,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Where a context reads documents.
@@ -103,8 +118,7 @@ pub enum Refused {
 
 struct Shared {
     info: DeliveryInfo,
-    clock: Arc<dyn Clock>,
-    documents: Arc<dyn Documents>,
+    subscriber: Arc<Subscriber>,
     state: Mutex<State>,
 }
 
@@ -151,8 +165,8 @@ impl Drop for OpenCx {
 
 impl Cx {
     /// A context for one call of a handler, and the end by which its effects are taken.
-    pub fn open(info: DeliveryInfo, clock: Arc<dyn Clock>, documents: Arc<dyn Documents>) -> (Self, OpenCx) {
-        let shared = Arc::new(Shared { info, clock, documents, state: Mutex::default() });
+    pub fn open(info: DeliveryInfo, subscriber: Arc<Subscriber>) -> (Self, OpenCx) {
+        let shared = Arc::new(Shared { info, subscriber, state: Mutex::default() });
         (Self(shared.clone()), OpenCx(shared))
     }
 
@@ -173,19 +187,19 @@ impl Cx {
 
     /// The name of the subscription.
     pub fn subscription(&self) -> &str {
-        &self.0.info.subscription
+        &self.0.subscriber.name
     }
 
     /// The time now, from the application's clock.
     pub fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.0.subscriber.clock.now()
     }
 
     /// A key that is the same in every attempt at this delivery, for calls outside that are idempotent by key. `purpose`
     /// tells several such calls of one handler apart.
     pub fn effect_key(&self, purpose: &str) -> Text {
-        let info = &self.0.info;
-        crate::id::derived(&[&info.subscription, info.envelope.source(), info.envelope.id(), purpose])
+        let envelope = self.envelope();
+        crate::id::derived(&[self.subscription(), envelope.source(), envelope.id(), purpose])
     }
 
     /// Publishes an event when, and only if, this delivery is committed. Correlation, causation, tenant, user and trace
@@ -199,7 +213,7 @@ impl Cx {
 
     /// The same for an event that has no type here.
     pub fn publish_envelope(&self, envelope: EnvelopeBuilder) -> Publication<'_> {
-        let builder = envelope.source(self.0.info.source.clone()).caused_by(self.envelope());
+        let builder = envelope.source(self.0.subscriber.source.clone()).caused_by(self.envelope());
         Publication { cx: self, builder: Some(builder), due: None }
     }
 
@@ -219,13 +233,13 @@ impl Cx {
     }
 
     fn push(&self, builder: EnvelopeBuilder, due: Option<Timestamp>) -> Handled<Text> {
-        let info = &self.0.info;
+        let most = self.0.subscriber.payload_bytes_max;
         let permanent = |error: crate::EnvelopeError| Failure::of(Kind::Permanent, error);
         let envelope = builder.time_if_absent(|| self.now()).finish().map_err(permanent)?;
         let size = envelope.payload().map_err(permanent)?.len();
-        if size > info.payload_bytes_max {
-            let (name, limit) = (envelope.name(), info.payload_bytes_max);
-            return Err(Failure::permanent(format!("{name} has {size} bytes, more than {limit}")));
+        if size > most {
+            let name = envelope.name();
+            return Err(Failure::permanent(format!("{name} has {size} bytes, more than {most}")));
         }
         let mut state = self.0.state.lock();
         if state.closed {
@@ -244,7 +258,7 @@ impl Cx {
 impl fmt::Debug for Cx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let info = &self.0.info;
-        write!(f, "Cx({} {} attempt {})", info.subscription, info.envelope.id(), info.attempt)
+        write!(f, "Cx({} {} attempt {})", self.subscription(), info.envelope.id(), info.attempt)
     }
 }
 
@@ -306,7 +320,7 @@ impl Drop for Publication<'_> {
         if let Some(builder) = self.builder.take()
             && let Err(failure) = self.cx.push(builder, self.due)
         {
-            tracing::error!(subscription = %self.cx.0.info.subscription, %failure, "an event was not published");
+            tracing::error!(subscription = %self.cx.0.subscriber.name, %failure, "an event was not published");
             self.cx.refuse(failure);
         }
     }
@@ -400,7 +414,7 @@ impl ViewCx<'_> {
             Some(Change::Blind(changes)) => Some(changes),
             None => None,
         };
-        let (documents, tenant) = (&self.cx.0.documents, &self.cx.0.info.tenant);
+        let Subscriber { documents, tenant, .. } = &*self.cx.0.subscriber;
         let loaded = match documents.cached(tenant, &key) {
             Some(loaded) => loaded,
             None => documents.load(tenant, &key).await?,
@@ -497,16 +511,21 @@ impl Documents for NoDocuments {
 
 impl DeliveryInfo {
     /// A first attempt at an event that comes from no store.
-    pub fn new(envelope: Envelope, subscription: impl Into<Text>, source: impl Into<Text>) -> Self {
-        let tenant = envelope.tenant().map_or_else(Tenant::default, |tenant| Tenant(tenant.clone()));
+    pub fn new(envelope: Envelope) -> Self {
+        Self { envelope, position: None, attempt: 1 }
+    }
+}
+
+impl Subscriber {
+    /// A subscriber with the machine's clock, no documents and the tenant that is there without tenants.
+    pub fn new(name: impl Into<Text>, source: impl Into<Text>) -> Self {
         Self {
-            envelope,
-            position: None,
-            attempt: 1,
-            subscription: subscription.into(),
+            name: name.into(),
             source: source.into(),
-            tenant,
+            tenant: Tenant::default(),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
+            clock: Arc::new(crate::SystemClock),
+            documents: Arc::new(NoDocuments),
         }
     }
 }

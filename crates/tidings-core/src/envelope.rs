@@ -11,6 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
+use triomphe::UniqueArc;
 
 use crate::{Event, EventTime, Failure, Handled, Kind, Text, Timestamp, category};
 
@@ -77,7 +79,7 @@ pub enum Attribute {
 /// # Ok::<(), tidings_core::EnvelopeError>(())
 /// ```
 #[derive(Clone)]
-pub struct Envelope(Arc<Inner>);
+pub struct Envelope(triomphe::Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
@@ -91,7 +93,8 @@ struct Inner {
     subject: Option<Text>,
     stream: Option<Text>,
     time: Option<EventTime>,
-    tags: Vec<Text>,
+    /// Mostly one or two, which then need no memory of their own.
+    tags: SmallVec<[Text; 2]>,
     correlation: Option<Text>,
     causation: Option<Text>,
     form: PayloadForm,
@@ -175,7 +178,7 @@ pub const TAGS_MAX: usize = 64;
 impl Envelope {
     /// Begins an envelope for an event called `name`.
     pub fn build(name: impl Into<Text>) -> EnvelopeBuilder {
-        EnvelopeBuilder(Arc::new(Inner {
+        EnvelopeBuilder(UniqueArc::new(Inner {
             id: NO_ID.clone(),
             name: name.into(),
             source: SOURCE.clone(),
@@ -186,7 +189,7 @@ impl Envelope {
             subject: None,
             stream: None,
             time: None,
-            tags: Vec::new(),
+            tags: SmallVec::new(),
             correlation: None,
             causation: None,
             form: PayloadForm::Absent,
@@ -204,7 +207,7 @@ impl Envelope {
         let inner = builder.inner();
         inner.schema_version = E::INFO.version;
         inner.key = event.key().map(Text::from);
-        inner.tags = event.tags();
+        inner.tags = event.tags().into();
         inner.form = PayloadForm::Json;
         inner.data = Data::Typed(event, OnceLock::new());
         builder
@@ -358,7 +361,7 @@ impl Envelope {
 
     /// A builder with everything of this envelope, to make a changed one.
     pub fn edit(&self) -> EnvelopeBuilder {
-        EnvelopeBuilder(self.0.clone())
+        EnvelopeBuilder(UniqueArc::new((*self.0).clone()))
     }
 
     /// Whether both carry the same content: everything but the id's owner, which is what "same id" compares.
@@ -366,7 +369,7 @@ impl Envelope {
     /// Times of recording and positions are no part of an envelope, so they are not compared.
     pub fn same_content(&self, other: &Self) -> bool {
         let (a, b) = (&*self.0, &*other.0);
-        Arc::ptr_eq(&self.0, &other.0)
+        triomphe::Arc::ptr_eq(&self.0, &other.0)
             || (a.name == b.name
                 && a.schema_version == b.schema_version
                 && a.key == b.key

@@ -31,7 +31,7 @@ pub use commit::{
 };
 pub use cx::{
     Change, Cx, DOCUMENT_ID_BYTES_MAX, DeliveryInfo, Documents, Effects, Loaded, NoDocuments, OpenCx,
-    Outgoing, Publication, Refused, ViewCx, Write,
+    Outgoing, Publication, Refused, Subscriber, ViewCx, Write,
 };
 pub use document::{DocumentValue, TypedDocument, View};
 pub use envelope::{

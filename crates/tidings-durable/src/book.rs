@@ -94,7 +94,7 @@ pub(crate) struct Book {
 }
 
 /// An accepted delivery and what its reads stand on.
-struct Entry {
+pub(crate) struct Entry {
     accepted: Accepted,
     /// For each read, the version in the store, or `None` where it stands on a delivery before it.
     bases: Vec<Option<u64>>,
@@ -169,6 +169,7 @@ impl Book {
     pub(crate) fn accept(&mut self, mut accepted: Accepted) -> Verdict {
         let position = accepted.delivery.position();
         if let Some(key) = &accepted.delivery.key
+            && !self.redo.is_empty()
             && let Some(waiting) = self.redo.get(key)
             && waiting.first().is_some_and(|first| *first < position)
         {
@@ -253,7 +254,8 @@ impl Book {
     }
 
     fn done_again(&mut self, delivery: &Delivery) {
-        if let Some(key) = &delivery.key
+        if !self.redo.is_empty()
+            && let Some(key) = &delivery.key
             && let Some(waiting) = self.redo.get_mut(key)
         {
             waiting.remove(&delivery.position());
@@ -269,7 +271,9 @@ impl Book {
         let (writes, bytes) = size(&entry.accepted);
         self.open_writes += writes + 1;
         self.open_bytes += bytes;
-        let (position, id) = (delivery.position(), delivery.row_id());
+        let position = delivery.position();
+        // Nearly always there is no row, and then nobody needs its id.
+        let id = || delivery.row_id();
         match outcome {
             Outcome::Handled(effects) => {
                 for ((key, _), base) in effects.reads.iter().zip(&entry.bases) {
@@ -286,11 +290,11 @@ impl Book {
                 }
                 self.counts.handled += 1;
                 self.counts.published += effects.events.len() as u64;
-                self.pass(delivery, &id);
+                self.pass(delivery);
             }
             Outcome::Expired => {
                 self.counts.expired += 1;
-                self.pass(delivery, &id);
+                self.pass(delivery);
             }
             Outcome::Later { due } => {
                 let state = State::Pending {
@@ -304,21 +308,21 @@ impl Book {
                         .as_deref()
                         .map_or_else(String::new, |text| blocking::shortened(text).to_owned()),
                 };
-                self.block(&id, delivery, state);
+                self.block(&id(), delivery, state);
             }
             Outcome::Dead { reason, path } => {
                 self.counts.dead += 1;
                 self.dead.insert(position, Some(Box::new(self.letter(delivery, *reason, path))));
                 if delivery.key.is_some() {
-                    self.block(&id, delivery, State::Parked { position });
-                } else if self.rows.get(&id).is_some() {
-                    self.rows.set(&id, None);
+                    self.block(&id(), delivery, State::Parked { position });
+                } else if self.rows.get(&id()).is_some() {
+                    self.rows.set(&id(), None);
                 }
             }
-            Outcome::Follow => self.follow(delivery, &id),
+            Outcome::Follow => self.follow(delivery, &id()),
         }
         if delivery.from_row {
-            self.rows.let_go(&id, position);
+            self.rows.let_go(&id(), position);
         } else {
             self.window.settle(position);
         }
@@ -330,18 +334,34 @@ impl Book {
         !self.open.is_empty() || !self.solo.is_empty() || self.open_writes > 0
     }
 
+    /// Whether there is no room beside what is open, or not much.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.len() >= self.config.batch
+            || self.open_writes * 2 >= self.config.writes
+            || self.open_bytes * 2 >= self.config.bytes
+    }
+
+    /// Whether somebody waits for what is open, or the store wants it piece by piece.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.one_by_one || !self.solo.is_empty() || self.alone.is_some() || !self.kept.is_empty()
+    }
+
     /// How far the watermark would move by committing now.
     pub(crate) fn advance(&self) -> u64 {
         self.window.watermark().saturating_sub(self.committed_watermark)
     }
 
-    /// The commit on its way is in the store.
-    pub(crate) fn committed(&mut self, watermark: Position, revision: u64) {
+    /// The commit on its way is in the store. What was in it is given back, to be dropped where nobody waits for the
+    /// book.
+    pub(crate) fn committed(&mut self, watermark: Position, revision: u64) -> Vec<Entry> {
         self.revision += 1;
         self.committed_watermark = watermark;
         self.counts.commits += 1;
-        for entry in std::mem::take(&mut self.committing) {
-            self.not_alone(entry.accepted.delivery.position());
+        let done = std::mem::take(&mut self.committing);
+        if let Some(alone) = self.alone
+            && done.iter().any(|entry| entry.accepted.delivery.position() == alone)
+        {
+            self.alone = None;
         }
         self.in_flight = false;
         self.one_by_one &= !self.solo.is_empty();
@@ -352,6 +372,7 @@ impl Book {
         for kept in self.keeping.drain(..) {
             let _ = kept.send(true);
         }
+        done
     }
 }
 

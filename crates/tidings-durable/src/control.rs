@@ -464,7 +464,7 @@ async fn decided(
             }
             (answer, book.when_kept())
         };
-        shared.work.notify_one();
+        shared.press();
         shared.rows.notify_one();
         tokio::select! {
             kept = kept => if kept == Ok(true) { return Ok(answer) },

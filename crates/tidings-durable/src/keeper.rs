@@ -144,7 +144,7 @@ impl Keeper {
                     shared.blocked.store(book.rows.len(), Ordering::SeqCst);
                 }
                 drop(book);
-                shared.work.notify_one();
+                shared.press();
                 Ok(false)
             }
         }

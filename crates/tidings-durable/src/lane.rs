@@ -4,15 +4,16 @@
 //! the keys by partition, so that the order of a key needs no agreement between them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use ahash::AHashMap;
 use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use tidings_core::{
-    BoxFuture, Call, Cx, DeliveryInfo, Documents, Effects, Failure, Handled, OpenCx, Refused, Text,
+    BoxFuture, Call, Cx, DeliveryInfo, Effects, Failure, Handled, OpenCx, Refused, Subscriber, Text,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +29,9 @@ const CONFLICTS_MAX: u32 = 3;
 
 /// After this many deliveries the lane lets others on its thread have a turn.
 const TURN: usize = 64;
+
+/// What is finished waits at most this long for more of it, so that slow handlers do not hold up each other's effects.
+const OPEN_MAX: Duration = Duration::from_millis(5);
 
 pub(crate) enum Message {
     /// In order of position.
@@ -50,16 +54,19 @@ struct KeyQueue {
 
 pub(crate) struct Lane {
     shared: Arc<Shared>,
-    documents: Arc<dyn Documents>,
+    /// A copy of one's own: lanes on several threads would pass one counter of references back and forth.
+    subscriber: Arc<Subscriber>,
     inbox: mpsc::UnboundedReceiver<Message>,
     commits: watch::Receiver<u64>,
-    keys: HashMap<Text, KeyQueue>,
+    keys: AHashMap<Text, KeyQueue>,
     ready: VecDeque<Delivery>,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     calls: usize,
     calls_max: usize,
     /// Finished, but there was no room in the book.
     held: VecDeque<Accepted>,
+    /// Since when there is something in the book that nobody was told to commit.
+    offered: Option<Instant>,
     dice: Dice,
 }
 
@@ -70,17 +77,26 @@ impl Lane {
         let dice = Dice::new(
             shared.config.seed ^ xxhash_rust::xxh3::xxh3_64(shared.name.as_bytes()) ^ number as u64,
         );
-        Self {
+        let subscriber = Subscriber {
+            name: Text::from(&*shared.name),
+            source: Text::from(&*shared.config.source),
+            tenant: shared.config.tenant.clone(),
+            payload_bytes_max: shared.config.payload_bytes,
+            clock: shared.clock.clone(),
             documents: shared.clone(),
+        };
+        Self {
+            subscriber: Arc::new(subscriber),
             shared,
             inbox,
             commits,
-            keys: HashMap::new(),
+            keys: AHashMap::new(),
             ready: VecDeque::new(),
             running: FuturesUnordered::new(),
             calls: 0,
             calls_max,
             held: VecDeque::new(),
+            offered: None,
             dice,
         }
     }
@@ -101,6 +117,9 @@ impl Lane {
                 if turn % TURN == 0 {
                     tokio::task::yield_now().await;
                 }
+            }
+            if self.inbox.is_empty() || !self.held.is_empty() {
+                self.press();
             }
             let idle = self.calls == 0 && self.held.is_empty();
             if stop.is_cancelled() && idle {
@@ -123,7 +142,15 @@ impl Lane {
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
             }
         }
+        self.press();
         self.shared.left.fetch_add(self.calls + self.held.len(), std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Nothing follows at once: what was finished is to be committed.
+    fn press(&mut self) {
+        if self.offered.take().is_some() {
+            self.shared.press();
+        }
     }
 
     /// A delivery arrives: it starts, waits behind its key, or follows a row that blocks its key.
@@ -164,7 +191,7 @@ impl Lane {
     }
 
     async fn start(&mut self, mut delivery: Delivery) {
-        let shared = self.shared.clone();
+        let shared = &*self.shared;
         match shared.turn(&delivery) {
             Turn::Now => {}
             Turn::Behind => return self.offer(Accepted { delivery, outcome: Outcome::Follow }),
@@ -197,12 +224,8 @@ impl Lane {
             envelope: delivery.event.envelope.clone(),
             position: Some(delivery.position()),
             attempt: delivery.calls,
-            subscription: shared.name.clone(),
-            source: shared.config.source.clone(),
-            tenant: shared.config.tenant.clone(),
-            payload_bytes_max: shared.config.payload_bytes,
         };
-        let (cx, open) = Cx::open(info, shared.clock.clone(), self.documents.clone());
+        let (cx, open) = Cx::open(info, self.subscriber.clone());
         let call =
             std::panic::catch_unwind(AssertUnwindSafe(|| (shared.handler)(&delivery.event.envelope, cx)));
         let result = match call {
@@ -304,6 +327,10 @@ impl Lane {
     /// Offers a finished delivery to the book.
     fn offer(&mut self, accepted: Accepted) {
         let key = accepted.delivery.key.clone();
+        if self.offered.get_or_insert_with(Instant::now).elapsed() > OPEN_MAX {
+            self.press();
+            self.offered = Some(Instant::now());
+        }
         match self.shared.accept(accepted) {
             Verdict::Accepted => self.next_of_key(key.as_ref()),
             Verdict::Later(accepted) => self.held.push_back(*accepted),

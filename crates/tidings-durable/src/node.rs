@@ -190,7 +190,7 @@ impl Node {
     fn nudge(&self) {
         for shared in self.declared.iter().filter_map(|declared| declared.shared()) {
             shared.flush.store(true, std::sync::atomic::Ordering::SeqCst);
-            shared.work.notify_one();
+            shared.press();
         }
     }
 

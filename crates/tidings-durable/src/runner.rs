@@ -136,6 +136,7 @@ async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result
         blocked: blocked.into(),
         commits: tokio::sync::watch::channel(0).0,
         work: tokio::sync::Notify::new(),
+        pressing: false.into(),
         rows: tokio::sync::Notify::new(),
         paused: tokio::sync::watch::channel(paused).0,
         stop: node.stop.child_token(),
@@ -304,6 +305,9 @@ struct Committer {
 impl Committer {
     /// Commits what is settled until the lanes have ended and nothing is left; answers whether the subscription was lost
     /// to somebody else.
+    ///
+    /// While there is more to do, commits grow to what one may hold: a document that many deliveries change is
+    /// then written once. As soon as a lane has nothing left to do, what is there is committed.
     async fn run(&self, lanes: &mut [JoinHandle<()>]) -> bool {
         let shared = &self.shared;
         let mut ending = futures_util::future::join_all(lanes.iter_mut());
@@ -323,7 +327,9 @@ impl Committer {
                     let mut book = shared.book.lock();
                     book.now = shared.clock.now();
                     let advance = book.advance();
-                    let due = book.is_dirty() || advance >= ADVANCE || (idle && advance > 0);
+                    let pressing = shared.pressing.swap(false, Ordering::SeqCst);
+                    let now = idle || pressing || book.is_full() || book.is_urgent();
+                    let due = (book.is_dirty() && now) || advance >= ADVANCE || (idle && advance > 0);
                     due.then(|| (book.seal(), book.spoiled()))
                 };
                 let Some((sealed, spoiled)) = sealed else { break };
@@ -434,9 +440,10 @@ impl Committer {
     fn committed(&self, watermark: Position, revision: u64, published: &[tidings_core::Envelope]) {
         let shared = &self.shared;
         let mut book = shared.book.lock();
-        book.committed(watermark, revision);
+        let done = book.committed(watermark, revision);
         shared.blocked.store(book.rows.len(), Ordering::SeqCst);
         drop(book);
+        drop(done);
         *shared.trouble.lock() = None;
         if !published.is_empty() {
             (shared.published)(published);

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub commits: watch::Sender<u64>,
     /// There is something to commit.
     pub work: Notify,
+    /// What is open is to be committed now, although there is room for more.
+    pub pressing: AtomicBool,
     /// A row has changed.
     pub rows: Notify,
     pub paused: watch::Sender<bool>,
@@ -75,11 +77,12 @@ impl Shared {
         }
         let verdict = book.accept(accepted);
         let after = (book.rows.len(), book.alone);
+        let full = book.is_full();
         // Under the lock: two that change it must not leave the older number.
         self.blocked.store(after.0, Ordering::SeqCst);
         drop(book);
         match verdict {
-            Verdict::Accepted => self.work.notify_one(),
+            Verdict::Accepted if full => self.work.notify_one(),
             _ if before.1 != after.1 => self.told(),
             _ => {}
         }
@@ -87,6 +90,12 @@ impl Shared {
             self.rows.notify_one();
         }
         verdict
+    }
+
+    /// Has what is open committed now: whoever asks has nothing else to do, or waits for it.
+    pub(crate) fn press(&self) {
+        self.pressing.store(true, Ordering::SeqCst);
+        self.work.notify_one();
     }
 
     pub(crate) fn turn(&self, delivery: &Delivery) -> Turn {
@@ -211,7 +220,7 @@ impl Documents for Shared {
                 commits.borrow_and_update();
                 if self.book.lock().slots.is_blind(key) {
                     // Its value is known when the blind change has been committed.
-                    self.work.notify_one();
+                    self.press();
                     let _ = commits.changed().await;
                     continue;
                 }

@@ -3,8 +3,9 @@
 //! A slot holds a document as the deliveries accepted so far leave it. Reads carry a stamp; a delivery is accepted only
 //! while every stamp it saw is still the newest. Changes of many deliveries to one document become one write.
 
-use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
+use ahash::AHashMap;
 use tidings_core::{
     BlindChange, Change, DocumentChange, DocumentKey, DocumentRead, DocumentValue, DocumentWrite, Failure,
     Handled, Text, Write, apply_blind,
@@ -85,7 +86,7 @@ pub(crate) enum Seen {
 
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    slots: HashMap<DocumentKey, Slot>,
+    slots: AHashMap<DocumentKey, Slot>,
     /// Slots the next commit has to do with.
     touched: Vec<DocumentKey>,
     /// Slots the commit on its way writes.
@@ -254,7 +255,7 @@ impl Slots {
                 }
             };
             slot.committing = committing;
-            let indexed = indexed.iter().map(|field| Text::from(*field)).collect();
+            let indexed = fields(indexed);
             self.sealed.push(key.clone());
             writes.push(DocumentWrite { key, change, indexed, expected });
         }
@@ -287,6 +288,12 @@ impl Slots {
         self.touched.clear();
         self.sealed.clear();
     }
+}
+
+/// The names of indexed fields; for the many documents that have none, always the same nothing.
+fn fields(indexed: &[&str]) -> Arc<[Text]> {
+    static NONE: LazyLock<Arc<[Text]>> = LazyLock::new(|| Arc::from([]));
+    if indexed.is_empty() { NONE.clone() } else { indexed.iter().map(|field| Text::from(*field)).collect() }
 }
 
 fn touch(touched: &mut Vec<DocumentKey>, key: &DocumentKey, slot: &mut Slot) {

@@ -20,9 +20,9 @@ pub use tidings_core::{
     Failure, Fence, Field, HOPS_MAX, Handled, Handler, IntoHandled, JSON, Kind, Loaded, ManualClock,
     NoDocuments, NothingSince, On, OpenCx, OrFail, Outgoing, PAYLOAD_BYTES_MAX, Pattern, PayloadForm, Place,
     Plain, Policy, Position, Priority, Publication, Refused, Registration, Retry, SEGMENTS_MAX, Start,
-    Subscribe, SystemClock, TAGS_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX, Tenant, Text, TimeError, Timestamp,
-    TopicError, TypedDocument, View, ViewCx, WRITES_MAX, With, WithDependency, Write, apply_blind, category,
-    check_topic, cloudevents, id, index_text, lint, position_text,
+    Subscribe, Subscriber, SystemClock, TAGS_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX, Tenant, Text, TimeError,
+    Timestamp, TopicError, TypedDocument, View, ViewCx, WRITES_MAX, With, WithDependency, Write, apply_blind,
+    category, check_topic, cloudevents, id, index_text, lint, position_text,
 };
 pub use tidings_macros::{Event, event};
 
@@ -60,4 +60,11 @@ pub mod prelude {
         App, Build as _, Cx, Envelope, Event, Failure, Handled, Module, On, OrFail as _, Policy, Retry,
         Subscribe as _, View, WithDependency as _, event, signals,
     };
+}
+
+/// The guide, whose examples are compiled and run with the tests.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/coming-from-an-emitter.md")]
+    struct ComingFromAnEmitter;
 }

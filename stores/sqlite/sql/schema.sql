@@ -40,7 +40,7 @@ CREATE TABLE ids (
 -- does not follow from the name, or of a key that does not follow from the stream.
 CREATE TABLE terms (term INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (term, position)) WITHOUT ROWID;
 
--- The earliest and latest event time in each block of 1,024 positions.
+-- The earliest and latest event time in each complete block of 1,024 positions; the block the log is in has none yet.
 CREATE TABLE zones (block INTEGER PRIMARY KEY, low INTEGER NOT NULL, high INTEGER NOT NULL);
 
 CREATE TABLE documents (

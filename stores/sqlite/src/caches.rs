@@ -2,6 +2,7 @@
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension as _};
 use tidings_core::Text;
 
@@ -60,6 +61,30 @@ impl<K: Hash + Eq, V> Generations<K, V> {
     }
 }
 
+/// Payloads that are read one after another lie one after another, in memory they share: asking for it once in a while
+/// is cheaper than for each. What keeps one of them keeps at most [`SHARED`] bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Payloads(BytesMut);
+
+/// How much memory payloads share.
+const SHARED: usize = 16 << 10;
+
+/// A payload over this size has memory of its own.
+const SHARES_MAX: usize = SHARED / 8;
+
+impl Payloads {
+    pub(crate) fn keep(&mut self, payload: &[u8]) -> Bytes {
+        if payload.len() > SHARES_MAX {
+            return Bytes::copy_from_slice(payload);
+        }
+        if self.0.capacity() < payload.len() {
+            self.0 = BytesMut::with_capacity(SHARED);
+        }
+        self.0.extend_from_slice(payload);
+        self.0.split().freeze()
+    }
+}
+
 /// A stream as readers need it.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -92,6 +117,7 @@ pub(crate) struct Caches {
     /// The source asked for last, because most of a log comes from few.
     last_source: Option<(i64, Text)>,
     source_ids: Generations<Text, i64>,
+    payloads: Payloads,
 }
 
 impl Default for Caches {
@@ -105,6 +131,7 @@ impl Default for Caches {
             sources: Generations::holding(REMEMBERED),
             last_source: None,
             source_ids: Generations::holding(REMEMBERED),
+            payloads: Payloads::default(),
         }
     }
 }
@@ -245,7 +272,8 @@ impl Caches {
         Ok(id)
     }
 
-    pub(crate) fn stream(&mut self, conn: &Connection, id: i64) -> Step<Option<&Stream>> {
+    /// The stream with this id, and where payloads are kept.
+    pub(crate) fn stream(&mut self, conn: &Connection, id: i64) -> Step<Option<(&Stream, &mut Payloads)>> {
         if !self.streams.holds(&id) {
             let mut statement = conn.prepare_cached(sql::STREAM_BY_ID)?;
             let row = statement.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Text>(1)?)));
@@ -253,7 +281,7 @@ impl Caches {
             let key = name.split_once('-').map(|(_, key)| Text::from(key));
             self.streams.put(id, Stream { tenant, name, key });
         }
-        Ok(self.streams.young(&id))
+        Ok(self.streams.young(&id).map(|stream| (stream, &mut self.payloads)))
     }
 }
 

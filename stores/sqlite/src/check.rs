@@ -8,7 +8,7 @@ use tidings_store::{Applied, Error};
 
 use crate::{
     caches::Caches,
-    codec, decode, documents,
+    codec, decode,
     fault::Step,
     ids::{Identity, Known, reused},
     leases, marks, search,
@@ -54,7 +54,7 @@ pub(crate) fn check(
     let reads = commit.reads.iter().map(|read| (&read.key, read.version));
     let writes = commit.documents.iter().filter_map(|write| Some((&write.key, write.expected?)));
     for (key, expected) in reads.chain(writes) {
-        let actual = documents::version(conn, &commit.tenant.0, key)?;
+        let actual = log.document(conn, &commit.tenant.0, key)?;
         if actual != expected {
             return Err(Error::DocumentChanged { key: key.clone(), expected, actual }.into());
         }

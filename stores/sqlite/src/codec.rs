@@ -202,7 +202,12 @@ pub(crate) fn source_id(header: &[u8]) -> Option<i64> {
 }
 
 /// The envelope of a header, a payload and what is around them.
-pub(crate) fn decode(header: &[u8], payload: &[u8], around: &Around<'_>, source: Text) -> Option<Envelope> {
+pub(crate) fn decode(
+    header: &[u8],
+    payload: bytes::Bytes,
+    around: &Around<'_>,
+    source: Text,
+) -> Option<Envelope> {
     let mut bytes = Bytes(header.get(CHECKSUM..)?);
     let flags = bytes.number()?;
     bytes.number()?;
@@ -213,7 +218,7 @@ fn decode_fields(
     mut bytes: Bytes<'_>,
     flags: u64,
     source: Text,
-    payload: &[u8],
+    payload: bytes::Bytes,
     around: &Around<'_>,
 ) -> Option<Envelope> {
     let has = |flag: u64| flags & flag != 0;
@@ -223,7 +228,11 @@ fn decode_fields(
     if has(KEY) {
         let text = if has(KEY_OF_STREAM) {
             let text = suffix(around.stream, around.name)?;
-            around.key.filter(|shared| ***shared == *text).map_or_else(|| Text::from(text), Text::clone)
+            // Both end where the stream ends: of the same length they are the same.
+            around
+                .key
+                .filter(|shared| shared.len() == text.len())
+                .map_or_else(|| Text::from(text), Text::clone)
         } else {
             Text::from(bytes.text()?)
         };
@@ -232,8 +241,16 @@ fn decode_fields(
     }
     if has(TAGS) {
         let many = usize::try_from(bytes.number()?).ok().filter(|many| *many <= bytes.0.len())?;
-        let tags: Option<Vec<Text>> = (0..many).map(|_| bytes.text().map(Text::from)).collect();
-        event = event.tags(tags?);
+        let mut read = 0;
+        let tags = std::iter::from_fn(|| {
+            let text = (read < many).then(|| bytes.text()).flatten()?;
+            read += 1;
+            Some(Text::from(text))
+        });
+        event = event.tags(tags);
+        if read < many {
+            return None;
+        }
     }
     let mut correlation = None;
     if has(CORRELATION) {
@@ -289,7 +306,6 @@ fn decode_fields(
         2 => PayloadForm::Text,
         _ => PayloadForm::Binary,
     };
-    let payload = bytes::Bytes::copy_from_slice(payload);
     bytes.0.is_empty().then(|| event.payload(form, payload).trusted())
 }
 

@@ -69,11 +69,12 @@ impl<'r> Raw<'r> {
         let Some(source) = source else {
             return Err(self.damaged("its source is not known").into());
         };
-        let Some(stream) = caches.stream(conn, self.stream_id)? else {
+        let Some((stream, payloads)) = caches.stream(conn, self.stream_id)? else {
             return Err(self.damaged("its stream is not known").into());
         };
+        let payload = payloads.keep(self.payload);
         let around = Around { name: &name, stream: &stream.name, key: stream.key.as_ref(), time: self.at() };
-        let Some(envelope) = codec::decode(self.header, self.payload, &around, source) else {
+        let Some(envelope) = codec::decode(self.header, payload, &around, source) else {
             return Err(self.damaged("its header cannot be read").into());
         };
         let recorded = Recorded {

@@ -105,6 +105,15 @@ pub(crate) fn write(
     version: i64,
 ) -> Step<()> {
     let (namespace, id) = (&*write.key.namespace, &*write.key.id);
+    // Most documents are not indexed and never were: then one statement does it.
+    if let Some(value) = value.filter(|_| write.indexed.is_empty())
+        && conn
+            .prepare_cached(sql::PUT_PLAIN_DOCUMENT)?
+            .execute((tenant, namespace, id, version, &**value))?
+            == 1
+    {
+        return Ok(());
+    }
     let before: Option<Option<Vec<u8>>> = conn
         .prepare_cached(sql::DOCUMENT_BEFORE)?
         .query_row((tenant, namespace, id), |row| row.get(1))

@@ -32,6 +32,9 @@ const PROBES: usize = 256;
 /// When at least one event in so many is a candidate, reading all of them in order is faster than finding each.
 const DENSE: i64 = 4;
 
+/// For how many events a page makes room at first, unless it is smaller.
+const FIRST: usize = 1_024;
+
 /// A page being filled, and the question it answers.
 pub(crate) struct Filling<'q> {
     read: &'q Read,
@@ -40,6 +43,10 @@ pub(crate) struct Filling<'q> {
     bytes: usize,
     looked: usize,
     page: Page,
+    /// The last position that is looked at.
+    until: i64,
+    /// Where the log ended when it was read.
+    head: i64,
 }
 
 impl<'q> Filling<'q> {
@@ -47,13 +54,24 @@ impl<'q> Filling<'q> {
         let page = Page { events: Vec::new(), next: read.from, end: true };
         let limit = read.limit.clamp(1, PAGE_EVENTS_MAX);
         let rows_max = if limit <= SMALL_PAGE { ROWS_SMALL_MAX } else { ROWS_MAX };
-        Self { read, limit, rows_max, bytes: 0, looked: 0, page }
+        Self { read, limit, rows_max, bytes: 0, looked: 0, page, until: i64::MAX, head: 0 }
     }
 
     /// Goes on with a page begun elsewhere.
     pub(crate) fn go_on(read: &'q Read, page: Page) -> Self {
         let bytes = page.events.iter().map(|event| event.envelope.payload().map_or(0, Bytes::len)).sum();
         Self { bytes, page, ..Self::of(read) }
+    }
+
+    /// The same up to a position; the page ends there as if the log did.
+    pub(crate) fn until(mut self, position: u64) -> Self {
+        self.until = bound(position);
+        self
+    }
+
+    /// What has been filled, to be joined with what follows it.
+    pub(crate) fn part(self) -> Part {
+        Part { page: self.page, bytes: self.bytes, head: self.head }
     }
 
     /// Where the page goes on.
@@ -78,6 +96,9 @@ impl<'q> Filling<'q> {
     /// Takes the event if it is wanted.
     pub(crate) fn offer(&mut self, event: Recorded) {
         if self.read.filter.matches(&event) {
+            if self.page.events.is_empty() {
+                self.page.events.reserve(self.limit.min(FIRST));
+            }
             self.bytes += event.envelope.payload().map_or(0, Bytes::len);
             self.page.events.push(event);
         }
@@ -107,6 +128,32 @@ impl<'q> Filling<'q> {
     fn pause(&mut self, next: u64) {
         self.page.next = next;
         self.page.end = false;
+    }
+}
+
+/// A part of a page.
+pub(crate) struct Part {
+    pub(crate) page: Page,
+    bytes: usize,
+    head: i64,
+}
+
+impl Part {
+    /// Whether the log reached `position` when this was read, and everything up to there has been looked at.
+    pub(crate) fn reached(&self, position: u64) -> bool {
+        self.page.end && self.head >= bound(position)
+    }
+
+    /// One page of two parts, the second of which begins where the first ends.
+    pub(crate) fn join(self, behind: Self) -> Page {
+        // Large events close a page early: what is behind is read again when it is asked for.
+        if self.bytes + behind.bytes > PAGE_BYTES {
+            return Page { end: false, ..self.page };
+        }
+        let mut page = self.page;
+        page.events.extend(behind.page.events);
+        (page.next, page.end) = (behind.page.next, behind.page.end);
+        page
     }
 }
 
@@ -185,7 +232,8 @@ impl Span {
 
 fn fill_log(conn: &Connection, caches: &mut Caches, filling: &mut Filling<'_>) -> Step<()> {
     let read = filling.read;
-    let head = decode::head(conn)?;
+    filling.head = decode::head(conn)?;
+    let head = filling.head.min(filling.until);
     let from = bound(filling.next());
     let mut span = match read.direction {
         Direction::Forward => Span { above: from, below: head + 1, direction: read.direction },
@@ -203,10 +251,10 @@ fn fill_log(conn: &Connection, caches: &mut Caches, filling: &mut Filling<'_>) -
         search::plan(conn, caches, &tenants, &read.filter)?
     };
     match plan {
-        Plan::Scan => scan(conn, caches, filling, span)?,
+        Plan::Scan => scan(conn, caches, filling, span, head)?,
         Plan::Candidates(mut candidates) => {
             if is_dense(conn, &mut candidates, &span)? {
-                scan(conn, caches, filling, span)?;
+                scan(conn, caches, filling, span, head)?;
             } else {
                 follow(conn, caches, filling, candidates, span)?;
             }
@@ -305,20 +353,34 @@ fn sees(conn: &Connection, caches: &mut Caches, tenants: &Tenants, tenant: i64) 
     }
 }
 
-/// Looks at every event in order; a range of event times leaves out the blocks that have none of it.
-fn scan(conn: &Connection, caches: &mut Caches, filling: &mut Filling<'_>, span: Span) -> Step<()> {
+/// Looks at every event in order; a range of event times leaves out the blocks that have none of it. The block the log
+/// is in has no times in the file yet: it is looked at.
+fn scan(
+    conn: &Connection,
+    caches: &mut Caches,
+    filling: &mut Filling<'_>,
+    span: Span,
+    head: i64,
+) -> Step<()> {
     let names = wanted_names(conn, caches, filling)?;
     let Some((from, until)) = filling.read.filter.happened else {
         return scan_rows(conn, caches, filling, &span, names.as_ref()).map(drop);
     };
     let forward = span.direction == Direction::Forward;
     let mut zones = conn.prepare_cached(if forward { sql::NEXT_ZONE } else { sql::PREVIOUS_ZONE })?;
+    let open = block(head);
     let mut rest = span;
     while rest.above.saturating_add(1) < rest.below {
-        let block = block(rest.first());
-        let times = (block, from.as_micros(), until.as_micros());
-        let Some(block) = zones.query_row(times, |row| row.get::<_, i64>(0)).optional()? else { break };
-        let (low, high) = (block << BLOCK_BITS, (block + 1) << BLOCK_BITS);
+        let at = block(rest.first());
+        let times = (at, from.as_micros(), until.as_micros());
+        let found = if at == open {
+            Some(open)
+        } else {
+            let complete = zones.query_row(times, |row| row.get::<_, i64>(0)).optional()?;
+            complete.or((forward && at < open).then_some(open))
+        };
+        let Some(found) = found else { break };
+        let (low, high) = positions(found);
         let part =
             Span { above: rest.above.max(low - 1), below: rest.below.min(high), direction: rest.direction };
         if part.above.saturating_add(1) < part.below
@@ -337,6 +399,11 @@ const BLOCK_BITS: i64 = 10;
 /// The block of event times a position belongs to.
 pub(crate) fn block(position: i64) -> i64 {
     position >> BLOCK_BITS
+}
+
+/// The first position of a block, and the first behind it.
+pub(crate) fn positions(block: i64) -> (i64, i64) {
+    (block << BLOCK_BITS, (block + 1) << BLOCK_BITS)
 }
 
 /// The ids of the names a filter wants, to pass over other events without decoding them.

@@ -64,6 +64,7 @@ statements! {
     PUT_DOCUMENT = "put_document";
     PUT_DUE = "put_due";
     PUT_LEASE = "put_lease";
+    PUT_PLAIN_DOCUMENT = "put_plain_document";
     RECORDED_AT = "recorded_at";
     RELEASE_LEASE = "release_lease";
     REVISION = "revision";
@@ -83,6 +84,7 @@ statements! {
     TERM_DOWN = "term_down";
     TERM_EXISTS = "term_exists";
     TERM_UP = "term_up";
+    TIMES_BETWEEN = "times_between";
     VERSIONS = "versions";
     VERSIONS_DOWN = "versions_down";
     VERSIONS_UP = "versions_up";

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tidings_core::{Commit, DocumentKey, DueRow, EventQuery, Position, Tenant, Text, Timestamp};
 use tidings_store::{
-    Applied, Beat, Checkpoint, Direction, Document, DocumentQuery, Error, Lease, Page, Progress, Read,
-    Recorded, Store, StoreInfo, StoreStats, Tenants, Verified, check,
+    Applied, Beat, Checkpoint, Direction, Document, DocumentQuery, Error, Lease, PAGE_EVENTS_MAX, Page,
+    Progress, Read, Recorded, Store, StoreInfo, StoreStats, Tenants, Verified, check,
 };
 use tokio::{runtime::Handle, sync::mpsc, sync::watch};
 
@@ -29,6 +29,9 @@ use crate::{
     search, stats, verify,
     writer::{Done, Published, Work, Writer},
 };
+
+/// A page of at least so many events is read by two threads.
+const HALVED: usize = 2_048;
 
 /// A store in one SQLite file.
 ///
@@ -125,6 +128,26 @@ impl SqliteStore {
         working.await.unwrap_or_else(|error| Err(Error::Io(error.to_string())))
     }
 
+    /// Reads a large page of the log in two halves at the same time: decoding takes longer than reading.
+    async fn read_halves(&self, runtime: &Handle, read: Read, middle: u64) -> Result<Page, Error> {
+        let limit = read.limit.min(PAGE_EVENTS_MAX) / 2;
+        let half = |from: u64, until: u64| {
+            let (inner, read) = (self.inner.clone(), read.clone().from(from).limit(limit));
+            runtime.spawn_blocking(move || {
+                let mut filling = Filling::of(&read).until(until);
+                inner.take_from_file(&mut filling)?;
+                Ok::<_, Error>(filling.part())
+            })
+        };
+        let (first, second) = (half(read.from, middle), half(middle, u64::MAX));
+        let lost = |error: tokio::task::JoinError| Error::Io(error.to_string());
+        let first = first.await.map_err(lost)??;
+        if !first.reached(middle) {
+            return Ok(first.page);
+        }
+        Ok(first.join(second.await.map_err(lost)??))
+    }
+
     /// Ends the thread once everything that waits has been done.
     fn end(inner: &Inner, thread: Option<JoinHandle<()>>) {
         inner.queue.close();
@@ -141,6 +164,19 @@ impl SqliteStore {
 impl Inner {
     fn is_closed(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    /// Where a page may be divided, if it is one of many that go through the log from one end to the other.
+    fn middle(&self, read: &Read, begun: &Page) -> Option<u64> {
+        let goes_through = read.stream.is_none()
+            && read.direction == Direction::Forward
+            && read.limit >= HALVED
+            && begun.events.is_empty()
+            && begun.next == read.from;
+        let half = read.limit.min(PAGE_EVENTS_MAX) as u64 / 2;
+        let middle = read.from.checked_add(half)?;
+        let behind = middle.checked_add(half)?;
+        (goes_through && self.published.beats.borrow().head >= behind).then_some(middle)
     }
 
     /// What the ring has of a page, and whether that is all there is to it without looking at the file.
@@ -222,6 +258,9 @@ impl Store for SqliteStore {
             return Ok(filling.finish());
         };
         let (inner, read, begun) = (self.inner.clone(), read.clone(), filling.finish());
+        if let Some(middle) = self.inner.middle(&read, &begun) {
+            return self.read_halves(&runtime, read, middle).await;
+        }
         let working = runtime.spawn_blocking(move || {
             let mut filling = Filling::go_on(&read, begun);
             inner.take_from_file(&mut filling)?;

@@ -1,10 +1,8 @@
 //! The writes of a commit that has passed its checks.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection};
-use tidings_core::{Append, Commit, Tenant, Text, Timestamp};
+use tidings_core::{Append, Commit, DocumentKey, Tenant, Text, Timestamp};
 use tidings_store::{Applied, Error, Recorded};
 
 use crate::{
@@ -22,6 +20,23 @@ pub(crate) struct StreamHead {
     pub(crate) version: i64,
 }
 
+impl StreamHead {
+    /// A stream that is known not to be there.
+    const NONE: Self = Self { id: 0, version: 0 };
+
+    fn exists(self) -> bool {
+        self.id != Self::NONE.id
+    }
+}
+
+/// The event times of the block the log is in, as far as they are known without looking.
+#[derive(Debug, Clone, Copy)]
+struct Zone {
+    block: i64,
+    low: i64,
+    high: i64,
+}
+
 /// Where the log ends, in memory: true within a transaction in which nobody else has written since it was read.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -32,8 +47,12 @@ pub(crate) struct Log {
     /// No id has a larger key.
     pub(crate) largest_id_key: i64,
     streams: Generations<(i64, Text), StreamHead>,
-    /// Event times of the blocks written to, not in the file yet.
-    zones: BTreeMap<i64, (i64, i64)>,
+    /// Versions of documents, 0 of those that are not there.
+    documents: Generations<(Text, DocumentKey), u64>,
+    /// `None` when the block was begun by somebody else.
+    zone: Option<Zone>,
+    /// Blocks that are complete and not in the file yet.
+    blocks: Vec<(i64, Option<Zone>)>,
     /// What has been written in the open transaction.
     pub(crate) fresh: Vec<(Tenant, Recorded)>,
     header: Vec<u8>,
@@ -41,6 +60,9 @@ pub(crate) struct Log {
 
 /// Streams whose version is remembered.
 const STREAMS: usize = 131_072;
+
+/// Documents whose version is remembered.
+const DOCUMENTS: usize = 65_536;
 
 impl Log {
     pub(crate) fn read(conn: &Connection) -> Step<Self> {
@@ -60,7 +82,9 @@ impl Log {
             revision_written: revision,
             largest_id_key: largest.unwrap_or(i64::MIN),
             streams: Generations::holding(STREAMS),
-            zones: BTreeMap::new(),
+            documents: Generations::holding(DOCUMENTS),
+            zone: None,
+            blocks: Vec::new(),
             fresh: Vec::new(),
             header: Vec::new(),
         })
@@ -74,18 +98,39 @@ impl Log {
         stream: &Text,
     ) -> Step<Option<StreamHead>> {
         let key = (tenant, stream.clone());
-        if let Some(head) = self.streams.get(&key) {
-            return Ok(Some(head));
+        let head = match self.streams.get(&key) {
+            Some(head) => head,
+            None => {
+                let head = match stream_id(conn, tenant, stream)? {
+                    Some(id) => StreamHead { id, version: stream_head(conn, id)? },
+                    // Whoever asks is about to write it, and asks again.
+                    None => StreamHead::NONE,
+                };
+                self.streams.put(key, head);
+                head
+            }
+        };
+        Ok(head.exists().then_some(head))
+    }
+
+    /// The version of a document, 0 when it is not there.
+    pub(crate) fn document(&mut self, conn: &Connection, tenant: &Text, key: &DocumentKey) -> Step<u64> {
+        let place = (tenant.clone(), key.clone());
+        if let Some(version) = self.documents.get(&place) {
+            return Ok(version);
         }
-        let Some(id) = stream_id(conn, tenant, stream)? else { return Ok(None) };
-        let head = StreamHead { id, version: stream_head(conn, id)? };
-        self.streams.put(key, head);
-        Ok(Some(head))
+        let version = documents::version(conn, tenant, key)?;
+        self.documents.put(place, version);
+        Ok(version)
     }
 
     /// Writes what is kept back until the transaction ends, because several commits change it.
     pub(crate) fn flush(&mut self, conn: &Connection) -> Step<()> {
-        for (block, (low, high)) in std::mem::take(&mut self.zones) {
+        for (block, zone) in std::mem::take(&mut self.blocks) {
+            let (low, high) = match zone {
+                Some(zone) => (zone.low, zone.high),
+                None => times(conn, block)?,
+            };
             conn.prepare_cached(sql::WIDEN_ZONE)?.execute((block, low, high))?;
         }
         if self.revision != self.revision_written {
@@ -95,21 +140,45 @@ impl Log {
         Ok(())
     }
 
+    /// Notes the event time of the next position. A block is written when it is complete, and once: the one the log is
+    /// in is looked at by every search, so that not every commit has to change it.
     fn widen(&mut self, position: i64, at: i64) {
-        let zone = self.zones.entry(pages::block(position)).or_insert((at, at));
-        *zone = (zone.0.min(at), zone.1.max(at));
+        let block = pages::block(position);
+        let (first, behind) = pages::positions(block);
+        if position == first.max(1) {
+            self.zone = Some(Zone { block, low: at, high: at });
+        } else if let Some(zone) = &mut self.zone {
+            debug_assert_eq!(zone.block, block, "positions follow each other");
+            (zone.low, zone.high) = (zone.low.min(at), zone.high.max(at));
+        }
+        if position + 1 == behind {
+            self.blocks.push((block, self.zone.take()));
+        }
     }
 }
 
+/// The earliest and latest event time in a block, from its events.
+fn times(conn: &Connection, block: i64) -> Step<(i64, i64)> {
+    let mut statement = conn.prepare_cached(sql::TIMES_BETWEEN)?;
+    let mut rows = statement.query(pages::positions(block))?;
+    let (mut low, mut high) = (i64::MAX, i64::MIN);
+    while let Some(row) = rows.next()? {
+        let (recorded, time): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+        let at = recorded.wrapping_add(time.unwrap_or(0));
+        (low, high) = (low.min(at), high.max(at));
+    }
+    Ok((low, high))
+}
+
 /// The statements an event needs, held for a whole transaction.
-struct Inserts<'c> {
+pub(crate) struct Inserts<'c> {
     event: CachedStatement<'c>,
     id: CachedStatement<'c>,
     term: CachedStatement<'c>,
 }
 
 impl<'c> Inserts<'c> {
-    fn prepare(conn: &'c Connection) -> Step<Self> {
+    pub(crate) fn prepare(conn: &'c Connection) -> Step<Self> {
         Ok(Self {
             event: conn.prepare_cached(sql::INSERT_EVENT)?,
             id: conn.prepare_cached(sql::INSERT_ID)?,
@@ -126,16 +195,23 @@ pub(crate) fn values(conn: &Connection, commit: &Commit) -> Step<Vec<Option<Byte
     commit.documents.iter().map(|write| documents::value(conn, &commit.tenant.0, write)).collect()
 }
 
-/// Writes a commit whose checks have passed.
-pub(crate) fn write(
-    conn: &Connection,
+/// A commit whose checks have passed, and what has been found out about it.
+pub(crate) struct Writing<'a> {
+    pub(crate) commit: &'a Commit,
+    pub(crate) identities: &'a [Identity],
+    pub(crate) values: &'a [Option<Bytes>],
+    pub(crate) now: Timestamp,
+}
+
+/// Writes a commit.
+pub(crate) fn write<'c>(
+    conn: &'c Connection,
     caches: &mut Caches,
     log: &mut Log,
-    commit: &Commit,
-    identities: &[Identity],
-    values: &[Option<Bytes>],
-    now: Timestamp,
+    inserts: &mut Option<Inserts<'c>>,
+    writing: Writing<'_>,
 ) -> Step<Applied> {
+    let Writing { commit, identities, values, now } = writing;
     let tenant = &commit.tenant.0;
     let mut applied = Applied::default();
     if !identities.is_empty() {
@@ -143,12 +219,15 @@ pub(crate) fn write(
         applied.first = log.head as u64 + 1;
         applied.last = log.head as u64 + identities.len() as u64;
         let tenant_id = caches.intern_tenant(conn, tenant)?;
-        let mut inserts = Inserts::prepare(conn)?;
+        let inserts = match inserts {
+            Some(inserts) => inserts,
+            none => none.insert(Inserts::prepare(conn)?),
+        };
         let mut identities = identities.iter();
         for append in &commit.appends {
             let span = (applied.first as i64, applied.last as i64);
             let mut appending = Appending { conn, caches, log, tenant_id, tenant: &commit.tenant, span };
-            applied.version = appending.append(&mut inserts, append, &mut identities)? as u64;
+            applied.version = appending.append(inserts, append, &mut identities)? as u64;
         }
     }
     if !commit.documents.is_empty() {
@@ -157,6 +236,8 @@ pub(crate) fn write(
     }
     for (write, value) in commit.documents.iter().zip(values) {
         documents::write(conn, tenant, write, value.as_ref(), log.revision)?;
+        let version = if value.is_some() { applied.revision } else { 0 };
+        log.documents.put((tenant.clone(), write.key.clone()), version);
     }
     for moved in &commit.checkpoints {
         marks::move_checkpoint(conn, moved)?;

@@ -22,7 +22,7 @@ use crate::{
     open,
     ring::Ring,
     sql,
-    write::{self, Log},
+    write::{self, Inserts, Log, Writing},
 };
 
 /// Something to be written.
@@ -234,6 +234,7 @@ impl Writer {
             options: &self.options,
             store: &self.path,
             node: self.node.as_deref(),
+            inserts: None,
         };
         for work in works {
             match on.perform(work) {
@@ -243,6 +244,7 @@ impl Writer {
             }
         }
         on.log.flush(conn).map_err(Broken::Within)?;
+        drop(on);
         let mut commit = conn.prepare_cached(sql::COMMIT).map_err(|error| Broken::Within(error.into()))?;
         commit.execute([]).map_err(|error| Broken::Committing(error.into()))?;
         drop(commit);
@@ -321,6 +323,8 @@ struct On<'a> {
     options: &'a Options,
     store: &'a std::path::Path,
     node: Option<&'a Node>,
+    /// Made when the first event of the group is written.
+    inserts: Option<Inserts<'a>>,
 }
 
 impl On<'_> {
@@ -348,6 +352,7 @@ impl On<'_> {
         }
         let values = write::values(self.conn, commit)?;
         let now = self.options.clock.now();
-        write::write(self.conn, self.caches, self.log, commit, &identities, &values, now).map_err(Fault::torn)
+        let writing = Writing { commit, identities: &identities, values: &values, now };
+        write::write(self.conn, self.caches, self.log, &mut self.inserts, writing).map_err(Fault::torn)
     }
 }

@@ -30,6 +30,18 @@ fn filled(path: &Path, many: u64) {
     });
 }
 
+/// The same, in one commit.
+fn filled_at_once(path: &Path, many: u64) {
+    let store = open(path);
+    let appends = (0..many)
+        .flat_map(|number| placed(&format!("{number}"), &format!("k{}", number % 10)).appends)
+        .collect();
+    runtime().block_on(async {
+        store.apply(Commit { appends, ..Commit::default() }).await.expect("applies");
+        store.close().await.expect("closes");
+    });
+}
+
 /// Runs SQL on a closed store, as a disk or a person would change it.
 fn alter(path: &Path, sql: &str) {
     let conn = rusqlite::Connection::open(path).expect("opens");
@@ -132,7 +144,6 @@ fn verify_names_the_first_bad_record() {
         ("an id forgotten", "DELETE FROM ids WHERE position = 5", 5),
         ("an id astray", "UPDATE ids SET position = 6 WHERE position = 5", 5),
         ("a term", "DELETE FROM terms WHERE position = 3 AND term < 0", 3),
-        ("a zone", "UPDATE zones SET high = low", 2),
         ("a stream", "UPDATE events SET stream_id = 999 WHERE position = 15", 15),
     ] {
         let (_kept, path) = folder();
@@ -142,6 +153,20 @@ fn verify_names_the_first_bad_record() {
         let found = faults(&path);
         let first = found.first().unwrap_or_else(|| panic!("{what} was not found"));
         assert_eq!(first.0, Some(position), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn verify_finds_event_times_that_are_not_in_their_index() {
+    for (sql, position) in
+        [("UPDATE zones SET high = low - 1", 1), ("DELETE FROM zones WHERE block = 1", 1_024)]
+    {
+        let (_kept, path) = folder();
+        filled_at_once(&path, 2_100);
+        assert_eq!(faults(&path), []);
+        alter(&path, sql);
+        let found = faults(&path);
+        assert_eq!(found.first().map(|first| first.0), Some(Some(position)), "{sql}: {found:?}");
     }
 }
 

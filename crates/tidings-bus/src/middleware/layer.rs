@@ -16,7 +16,8 @@ use super::{
 use crate::{
     Fault,
     about::About,
-    emission::{Decoded, Emission},
+    decoded::Decoded,
+    emission::Emission,
     gate::{Chosen, Gate},
 };
 

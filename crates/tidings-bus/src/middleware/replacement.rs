@@ -6,7 +6,8 @@ use tidings_core::{Envelope, Event, Failure, Handled, Kind};
 
 use crate::{
     core::Core,
-    emission::{Decoded, Fact, Shared},
+    decoded::Decoded,
+    emission::{Fact, Shared},
 };
 
 /// What takes an event's place.

@@ -127,14 +127,20 @@ impl<V> Router<V> {
         self.places(pattern).into_iter().filter_map(bucket).collect()
     }
 
-    /// Whether something is filed under `pattern` with this rank.
-    pub(crate) fn contains(&self, pattern: &Pattern, rank: Rank) -> bool {
-        self.filed(pattern).into_iter().any(|listeners| listeners.get(&rank).is_some())
+    /// What is filed under `pattern` with this rank.
+    pub(crate) fn get(&self, pattern: &Pattern, rank: Rank) -> Option<&V> {
+        self.filed(pattern).into_iter().find_map(|listeners| listeners.get(&rank))
     }
 
     /// All patterns, in no order. One may come twice when it has been filed both ways.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
         self.families.iter().flat_map(|family| family.table.values()).flat_map(|b| b.iter().map(|(p, _)| p))
+    }
+
+    /// Everything that is filed, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        let buckets = self.families.iter().flat_map(|family| family.table.values());
+        buckets.flat_map(Few::iter).flat_map(|(_, listeners)| listeners.iter()).map(|(_, value)| value)
     }
 
     fn position(&self, shape: Shape) -> Option<usize> {

@@ -126,3 +126,9 @@ fn a_name_with_more_segments_than_a_topic_can_have_matches_nothing() {
     assert_eq!(found(&router, &["a"; 32].join(".")), [1]);
     assert_eq!(found(&router, &["a"; 33].join(".")), Vec::<u32>::new());
 }
+
+impl<V> Router<V> {
+    fn contains(&self, pattern: &Pattern, rank: Rank) -> bool {
+        self.get(pattern, rank).is_some()
+    }
+}

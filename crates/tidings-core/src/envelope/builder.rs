@@ -1,8 +1,9 @@
 //! Making an envelope, and checking it.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use bytes::Bytes;
+use triomphe::UniqueArc;
 
 use super::{
     Attribute, Data, Envelope, EnvelopeError, Inner, NEVER_EMPTY, PayloadForm, Priority, Rare, TAGS_MAX,
@@ -11,15 +12,19 @@ use super::{
 use crate::{EventTime, Text, Timestamp, check_topic};
 
 /// Makes an [`Envelope`]; every setter replaces what was there.
-#[derive(Clone)]
 #[must_use = "an envelope is made by `finish`"]
-pub struct EnvelopeBuilder(pub(super) Arc<Inner>);
+pub struct EnvelopeBuilder(pub(super) UniqueArc<Inner>);
+
+impl Clone for EnvelopeBuilder {
+    fn clone(&self) -> Self {
+        Self(UniqueArc::new((*self.0).clone()))
+    }
+}
 
 impl EnvelopeBuilder {
-    /// The content, which is this builder's alone until it is finished: it is made where it stays, and never moved. A
-    /// builder that was cloned gets its own here.
+    /// The content, which is this builder's alone until it is finished: it is made where it stays, and never moved.
     pub(super) fn inner(&mut self) -> &mut Inner {
-        Arc::make_mut(&mut self.0)
+        &mut self.0
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -57,8 +62,8 @@ impl EnvelopeBuilder {
         self
     }
     /// All tags, as `field:value`.
-    pub fn tags(mut self, tags: Vec<Text>) -> Self {
-        self.inner().tags = tags;
+    pub fn tags(mut self, tags: impl IntoIterator<Item = Text>) -> Self {
+        self.inner().tags = tags.into_iter().collect();
         self
     }
     /// One more tag.
@@ -217,11 +222,11 @@ impl EnvelopeBuilder {
         if inner.rare.as_deref() == Some(&Rare::default()) {
             inner.rare = None;
         }
-        Ok(Envelope(self.0))
+        Ok(Envelope(self.0.shareable()))
     }
 
     /// The envelope without the checks of [`finish`](Self::finish), for an engine that reads back what it had checked.
     pub fn trusted(self) -> Envelope {
-        Envelope(self.0)
+        Envelope(self.0.shareable())
     }
 }

@@ -45,10 +45,11 @@ impl Book {
     }
 
     /// A delivery is through: what waited behind it may go on, and its dead letter, if it had one, is settled.
-    pub(super) fn pass(&mut self, delivery: &Delivery, id: &Text) {
+    pub(super) fn pass(&mut self, delivery: &Delivery) {
         if !delivery.from_row {
             return;
         }
+        let id = &delivery.row_id();
         let position = delivery.position();
         let Some(row) = self.rows.get(id) else { return };
         let mut row = row.clone();

@@ -48,7 +48,7 @@ const LOG: [(&str, &str, &[&str]); 6] = [
 
 async fn fill(store: &AnyStore) -> Outcome {
     for (at, (stream, name, tags)) in LOG.iter().enumerate() {
-        let tags = tags.iter().map(|tag| Text::from(*tag)).collect();
+        let tags: Vec<Text> = tags.iter().map(|tag| Text::from(*tag)).collect();
         store.apply(one(stream, named(&format!("e{at}"), name).tags(tags))).await?;
     }
     Ok(())

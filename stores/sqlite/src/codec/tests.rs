@@ -12,7 +12,7 @@ fn there_and_back(event: &Envelope, stream: &str) -> (Envelope, Vec<u8>) {
     let source = event.source().clone();
     let payload = event.payload().expect("a payload");
     assert_eq!(source_id(&header), Some(9));
-    let decoded = decode(&header, payload, &around, source);
+    let decoded = decode(&header, payload.clone(), &around, source);
     (decoded.expect("a header"), header)
 }
 
@@ -87,7 +87,7 @@ fn a_header_cut_anywhere_is_refused() {
         let (name, stream) = (event.name().clone(), Text::from("order-4711"));
         let around = Around { name: &name, stream: &stream, key: None, time: event.time().map(|_| 0) };
         for end in 0..header.len() {
-            let cut = decode(&header[..end], b"", &around, "/s".into());
+            let cut = decode(&header[..end], Bytes::new(), &around, "/s".into());
             assert!(cut.is_none(), "{event:?} cut at {end}");
         }
     }

@@ -124,7 +124,7 @@ impl Dice {
         if self.chance(30) {
             event = event.content_type(self.word());
         }
-        let tags = (0..self.below(4)).map(|_| Text::from(self.word())).collect();
+        let tags: Vec<Text> = (0..self.below(4)).map(|_| Text::from(self.word())).collect();
         event
             .tags(tags)
             .schema_version(u32::try_from(self.below(5)).unwrap_or(1))

@@ -1,0 +1,1 @@
+SELECT recorded, time FROM events WHERE position >= ?1 AND position < ?2

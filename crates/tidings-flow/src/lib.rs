@@ -1,0 +1,25 @@
+//! Operators between a source of events and what handles them.
+//!
+//! What it is: [batches](Batch), [debouncing](Debounce), [throttling](Throttle) and [coalescing](Coalesce), as state
+//! machines that do no I/O, start nothing and read no clock; and the few ways to run them. What it is not: a queue or
+//! a store; what an operator holds is in memory. Who calls it: programs, on the bus and on any stream.
+//! Start with [`Operator`], then [`Batch`].
+//!
+//! Everything has a bound, and no operator refuses an item: at its bound it gives something out earlier than it would
+//! have, says so in what it gives, and counts it.
+
+mod batch;
+mod coalesce;
+mod debounce;
+mod due;
+mod error;
+mod keyed;
+mod operator;
+mod throttle;
+
+pub use batch::{Batch, BatchCounts, Batched, Batching, Cause};
+pub use coalesce::{Coalesce, CoalesceCounts, Coalescing};
+pub use debounce::{Debounce, DebounceCounts, Debouncing};
+pub use error::{Error, ErrorKind};
+pub use operator::{Filter, Map, Operator, Then, filter, map};
+pub use throttle::{Tail, Throttle, ThrottleCounts, Throttling};

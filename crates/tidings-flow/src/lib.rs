@@ -1,8 +1,8 @@
 //! Operators between a source of events and what handles them.
 //!
 //! What it is: [batches](Batch), [debouncing](Debounce), [throttling](Throttle) and [coalescing](Coalesce), as state
-//! machines that do no I/O, start nothing and read no clock; and the few ways to run them. What it is not: a queue or
-//! a store; what an operator holds is in memory. Who calls it: programs, on the bus and on any stream.
+//! machines that do no I/O, start nothing and read no clock; and the ways to run them: a [`Flow`] with a consumer behind
+//! it. What it is not: a queue or a store; what an operator holds is in memory. Who calls it: programs, on the bus and on any stream.
 //! Start with [`Operator`], then [`Batch`].
 //!
 //! Everything has a bound, and no operator refuses an item: at its bound it gives something out earlier than it would
@@ -13,6 +13,8 @@ mod coalesce;
 mod debounce;
 mod due;
 mod error;
+mod failed;
+mod flow;
 mod keyed;
 mod operator;
 mod throttle;
@@ -21,5 +23,7 @@ pub use batch::{Batch, BatchCounts, Batched, Batching, Cause};
 pub use coalesce::{Coalesce, CoalesceCounts, Coalescing};
 pub use debounce::{Debounce, DebounceCounts, Debouncing};
 pub use error::{Error, ErrorKind};
+pub use failed::{Answer, Failed, Refused, Why};
+pub use flow::{Builder, Figures, Flow, GivenUp, Input, KEPT_MAX, Left, QUEUE_MAX};
 pub use operator::{Filter, Map, Operator, Then, filter, map};
 pub use throttle::{Tail, Throttle, ThrottleCounts, Throttling};

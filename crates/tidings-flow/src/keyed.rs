@@ -49,7 +49,7 @@ impl<K: Eq + Hash, V> Keyed<K, V> {
         self.last.iter().map(|(key, value)| (key, value)).chain(&self.others)
     }
 
-    /// Takes everything out.
+    /// Takes everything out, in no order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
         self.last.take().into_iter().chain(self.others.drain())
     }

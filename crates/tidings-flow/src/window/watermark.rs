@@ -1,0 +1,105 @@
+//! How far event time has come, as far as one can know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tidings_core::Text;
+
+use super::settings::{Windowing, micros};
+
+/// The watermark: events before it are not expected any more. It never goes back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Watermark {
+    at: i64,
+    sources: BTreeMap<Text, Source>,
+    /// When a source may become idle next.
+    #[serde(skip)]
+    check: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Source {
+    /// The latest event time.
+    seen: i64,
+    /// When it gave an event, by the clock.
+    active: i64,
+}
+
+/// The source of events of which nobody says where they come from, and of those that are too many to be told apart.
+const COMMON: &str = "";
+
+impl Default for Watermark {
+    fn default() -> Self {
+        Self { at: i64::MIN, sources: BTreeMap::new(), check: None }
+    }
+}
+
+impl Watermark {
+    pub(super) fn at(&self) -> i64 {
+        self.at
+    }
+
+    /// Takes note of an event.
+    pub(super) fn observe(&mut self, settings: &Windowing, source: Option<Text>, time: i64, now: i64) {
+        let mut name = source.as_deref().unwrap_or(COMMON);
+        if !self.sources.contains_key(name) {
+            if self.sources.len() >= settings.sources {
+                name = COMMON;
+            }
+            if !self.sources.contains_key(name) {
+                self.sources.insert(Text::from(name), Source { seen: time, active: now });
+                return self.advance(settings, now);
+            }
+        }
+        let Some(known) = self.sources.get_mut(name) else { return };
+        known.active = now;
+        if time > known.seen {
+            let held_up = known.seen.saturating_sub(micros(settings.disorder)) <= self.at;
+            known.seen = time;
+            if held_up {
+                return self.advance(settings, now);
+            }
+        }
+        self.look(settings, now);
+    }
+
+    /// Moves on if a source has become idle.
+    pub(super) fn look(&mut self, settings: &Windowing, now: i64) {
+        if settings.idle.is_some() && self.check.is_none_or(|check| check <= now) {
+            self.advance(settings, now);
+        }
+    }
+
+    fn advance(&mut self, settings: &Windowing, now: i64) {
+        let idle = settings.idle.map(micros);
+        let is_active = |source: &&Source| idle.is_none_or(|idle| now < source.active.saturating_add(idle));
+        let slowest = self.sources.values().filter(is_active).map(|source| source.seen).min();
+        let next = self.sources.values().filter(is_active).map(|source| source.active).min();
+        self.check = idle.zip(next).map(|(idle, next)| next.saturating_add(idle));
+        let seen = slowest.or_else(|| self.quiet(idle, now));
+        if let Some(seen) = seen {
+            self.at = self.at.max(seen.saturating_sub(micros(settings.disorder)));
+        }
+    }
+
+    /// The event time when all sources are idle: it has gone on with the clock since the last of them became so.
+    fn quiet(&self, idle: Option<i64>, now: i64) -> Option<i64> {
+        let seen = self.sources.values().map(|source| source.seen).max()?;
+        Some(seen.saturating_add(now.saturating_sub(self.quiet_since(idle)?)))
+    }
+
+    fn quiet_since(&self, idle: Option<i64>) -> Option<i64> {
+        self.sources.values().map(|source| source.active).max()?.checked_add(idle?)
+    }
+
+    /// When, by the clock, it will have reached `time` if no event comes, or may have to be looked at before.
+    pub(super) fn reaches(&self, settings: &Windowing, time: i64) -> Option<i64> {
+        if self.check.is_some() {
+            return self.check;
+        }
+        let since = self.quiet_since(settings.idle.map(micros))?;
+        let seen = self.sources.values().map(|source| source.seen).max()?;
+        let missing = time.saturating_sub(seen.saturating_sub(micros(settings.disorder)));
+        Some(since.saturating_add(missing.max(0)))
+    }
+}

@@ -19,6 +19,7 @@ use tidings_core::{Failure, Handled, Timestamp};
 use tokio::task::JoinHandle;
 
 use self::shared::Shared;
+pub(crate) use self::task::panicked;
 pub use self::{
     builder::{Builder, KEPT_MAX, QUEUE_MAX},
     input::Input,

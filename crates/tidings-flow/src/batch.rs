@@ -240,8 +240,8 @@ impl<T, K: Clone + Eq + Hash> Operator for Batch<T, K> {
                 }
                 let room = if self.open.len() == 0 { self.room } else { 0 };
                 let ticket = self.due.insert(now.after(self.settings.age), key.clone());
-                self.open.insert(key.clone(), Open { items: Vec::with_capacity(room), bytes: 0, ticket });
-                self.open.get_mut(&key).expect("it was put in just now")
+                let items = Vec::with_capacity(room);
+                self.open.insert(key.clone(), Open { items, bytes: 0, ticket })
             }
         };
         open.items.push(item);

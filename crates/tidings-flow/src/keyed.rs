@@ -2,55 +2,70 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-/// A map that keeps the entry used last beside it: events of one key often come together, and an operator without keys
-/// has but one entry, so most look-ups need no hash.
+/// A map that remembers where the entry used last is: events of one key often come together, and an operator without
+/// keys has but one entry, so most look-ups need no hash. Places of entries that are gone are used again.
 pub(crate) struct Keyed<K, V> {
-    last: Option<(K, V)>,
-    others: HashMap<K, V>,
+    places: HashMap<K, usize>,
+    slots: Vec<Option<(K, V)>>,
+    free: Vec<usize>,
+    last: usize,
 }
 
 impl<K, V> Default for Keyed<K, V> {
     fn default() -> Self {
-        Self { last: None, others: HashMap::new() }
+        Self { places: HashMap::new(), slots: Vec::new(), free: Vec::new(), last: 0 }
     }
 }
 
-impl<K: Eq + Hash, V> Keyed<K, V> {
+impl<K: Clone + Eq + Hash, V> Keyed<K, V> {
     pub(crate) fn len(&self) -> usize {
-        self.others.len() + usize::from(self.last.is_some())
+        self.slots.len() - self.free.len()
+    }
+
+    fn place(&self, key: &K) -> Option<usize> {
+        match self.slots.get(self.last) {
+            Some(Some((last, _))) if last == key => Some(self.last),
+            _ => self.places.get(key).copied(),
+        }
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        if self.last.as_ref().is_none_or(|(last, _)| last != key) {
-            let found = self.others.remove_entry(key)?;
-            if let Some((key, value)) = self.last.replace(found) {
-                self.others.insert(key, value);
-            }
-        }
-        self.last.as_mut().map(|(_, value)| value)
+        self.last = self.place(key)?;
+        self.slots.get_mut(self.last)?.as_mut().map(|(_, value)| value)
     }
 
     /// Puts in what was not there.
-    pub(crate) fn insert(&mut self, key: K, value: V) {
-        if let Some((key, value)) = self.last.replace((key, value)) {
-            self.others.insert(key, value);
-        }
+    pub(crate) fn insert(&mut self, key: K, value: V) -> &mut V {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.places.insert(key.clone(), place);
+        self.last = place;
+        &mut self.slots[place].insert((key, value)).1
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        match self.last.take_if(|(last, _)| last == key) {
-            Some((_, value)) => Some(value),
-            None => self.others.remove(key),
+        let place = self.places.remove(key)?;
+        let (_, value) = self.slots.get_mut(place)?.take()?;
+        self.free.push(place);
+        if self.places.is_empty() {
+            // Nothing is left, so what a crowd of keys once needed is not kept either.
+            self.slots.clear();
+            self.free.clear();
         }
+        Some(value)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.last.iter().map(|(key, value)| (key, value)).chain(&self.others)
+        self.slots.iter().flatten().map(|(key, value)| (key, value))
     }
 
     /// Takes everything out, in no order.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
-        self.last.take().into_iter().chain(self.others.drain())
+        self.places.clear();
+        self.free.clear();
+        std::mem::take(&mut self.slots).into_iter().flatten()
     }
 }

@@ -21,7 +21,7 @@ use tidings_core::{Envelope, Text, Timestamp};
 
 use self::{
     panes::Grid,
-    settings::micros,
+    settings::{Limits, micros},
     state::Windows,
     told::{Asked, Put, Told},
     watermark::Watermark,
@@ -79,6 +79,7 @@ struct Entry<S> {
 /// ```
 pub struct Window<T, A: Aggregation<T>, K = ()> {
     settings: Windowing,
+    limits: Limits,
     grid: Option<Grid>,
     aggregation: A,
     time: Of<T, Timestamp>,
@@ -126,6 +127,7 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
         Error::settings(faults)?;
         Ok(Self {
             grid: Grid::of(settings.shape),
+            limits: Limits::of(&settings),
             settings,
             aggregation,
             time: Box::new(time),
@@ -162,14 +164,17 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
 
     /// Puts an event where it belongs.
     fn put(&mut self, key: &K, time: i64, item: &T) -> Put {
-        if self.entries.get_mut(key).is_none() {
-            self.entries.insert(key.clone(), Entry { windows: Windows::new(self.grid), ticket: None });
-        }
-        let entry = self.entries.get_mut(key).expect("it was put in just now");
+        // Asked for twice where it is there, for the sake of the borrow checker; the second time costs a comparison.
+        let entry = match self.entries.get_mut(key).is_some() {
+            true => self.entries.get_mut(key).expect("it was found just now"),
+            false => {
+                self.entries.insert(key.clone(), Entry { windows: Windows::new(self.grid), ticket: None })
+            }
+        };
         let asked = Asked {
             aggregation: &self.aggregation,
             watermark: self.watermark.at(),
-            lateness: micros(self.settings.lateness),
+            lateness: self.limits.lateness,
             room: self.held < self.settings.windows,
         };
         let before = entry.windows.len();
@@ -194,7 +199,7 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
     ) {
         let (watermark, cause) = at;
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let lateness = micros(self.settings.lateness);
+        let lateness = self.limits.lateness;
         let asked = Asked { aggregation: &self.aggregation, watermark, lateness, room: true };
         let told = match (&mut entry.windows, self.grid) {
             (Windows::Panes(panes), Some(grid)) => panes.tell(grid, &asked, which),
@@ -219,7 +224,7 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
             }
             return;
         }
-        let due = entry.windows.due(self.grid, micros(self.settings.lateness)).map(Timestamp::from_micros);
+        let due = entry.windows.due(self.grid, self.limits.lateness).map(Timestamp::from_micros);
         if entry.ticket.map(|(at, _)| at) != due {
             if let Some(ticket) = entry.ticket.take() {
                 self.due.remove(ticket);
@@ -235,14 +240,14 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
             let Some((at, _)) = entry.ticket.take() else { continue };
             // One thing at a time, and not as far as the watermark: another key may come before the next.
             let at = at.as_micros();
-            match entry.windows.step(self.grid, at) {
-                Some(which) => self.tell(&key, which, (watermark, cause), emit),
-                None => {
-                    let before = entry.windows.len();
-                    entry.windows.expire(self.grid, micros(self.settings.lateness), at);
-                    self.held -= before - entry.windows.len();
-                }
+            if let Some(which) = entry.windows.step(self.grid, at) {
+                self.tell(&key, which, (watermark, cause), emit);
             }
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            // Sooner or later there is nothing to tell at this time, and then something is over.
+            let before = entry.windows.len();
+            entry.windows.expire(self.grid, self.limits.lateness, at);
+            self.held -= before - entry.windows.len();
             self.remember(key);
         }
     }
@@ -265,7 +270,7 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Operator for Window<T, A, K> {
             self.counts.late += 1;
             return emit(Windowed::Late(item));
         }
-        self.watermark.observe(&self.settings, source, at, now.as_micros());
+        self.watermark.observe(self.limits, source, at, now.as_micros());
         match self.put(&key, at, &item) {
             Put::Done => self.counts.taken += 1,
             Put::Again(windows) => {
@@ -289,14 +294,14 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Operator for Window<T, A, K> {
 
     /// When an idle source will let the watermark go on. What waits for events waits for no time.
     fn due(&self) -> Option<Timestamp> {
-        self.settings.idle?;
+        self.limits.idle?;
         let first = self.due.first()?.as_micros();
-        self.watermark.reaches(&self.settings, first).map(Timestamp::from_micros)
+        self.watermark.reaches(self.limits, first).map(Timestamp::from_micros)
     }
 
     fn fire(&mut self, now: Timestamp, emit: &mut dyn FnMut(Self::Out)) {
-        if self.settings.idle.is_some() {
-            self.watermark.look(&self.settings, now.as_micros());
+        if self.limits.idle.is_some() {
+            self.watermark.look(self.limits, now.as_micros());
             self.pass(self.watermark.at(), WindowedCause::Watermark, emit);
         }
     }

@@ -162,6 +162,26 @@ impl Windowing {
     }
 }
 
+/// The spans of a [`Windowing`] in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) disorder: i64,
+    pub(super) lateness: i64,
+    pub(super) idle: Option<i64>,
+    pub(super) sources: usize,
+}
+
+impl Limits {
+    pub(super) fn of(settings: &Windowing) -> Self {
+        Self {
+            disorder: micros(settings.disorder),
+            lateness: micros(settings.lateness),
+            idle: settings.idle.map(micros),
+            sources: settings.sources,
+        }
+    }
+}
+
 pub(super) fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }

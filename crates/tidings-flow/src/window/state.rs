@@ -114,7 +114,7 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
         self.entries.drain().for_each(drop);
         self.due.clear();
         // When sources may become idle is not written down: it follows from the rest.
-        self.watermark.look(&self.settings, i64::MIN);
+        self.watermark.look(self.limits, i64::MIN);
         self.held = 0;
         for (key, windows) in state.keys {
             self.held += windows.len();

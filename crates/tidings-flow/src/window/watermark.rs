@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidings_core::Text;
 
-use super::settings::{Windowing, micros};
+use super::settings::Limits;
 
 /// The watermark: events before it are not expected any more. It never goes back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,45 +40,53 @@ impl Watermark {
     }
 
     /// Takes note of an event.
-    pub(super) fn observe(&mut self, settings: &Windowing, source: Option<Text>, time: i64, now: i64) {
+    pub(super) fn observe(&mut self, limits: Limits, source: Option<Text>, time: i64, now: i64) {
         let mut name = source.as_deref().unwrap_or(COMMON);
         if !self.sources.contains_key(name) {
-            if self.sources.len() >= settings.sources {
+            if self.sources.len() >= limits.sources {
                 name = COMMON;
             }
             if !self.sources.contains_key(name) {
                 self.sources.insert(Text::from(name), Source { seen: time, active: now });
-                return self.advance(settings, now);
+                return self.advance(limits, now);
             }
         }
         let Some(known) = self.sources.get_mut(name) else { return };
         known.active = now;
         if time > known.seen {
-            let held_up = known.seen.saturating_sub(micros(settings.disorder)) <= self.at;
+            let held_up = known.seen.saturating_sub(limits.disorder) <= self.at;
             known.seen = time;
             if held_up {
-                return self.advance(settings, now);
+                return self.advance(limits, now);
             }
         }
-        self.look(settings, now);
+        self.look(limits, now);
     }
 
     /// Moves on if a source has become idle.
-    pub(super) fn look(&mut self, settings: &Windowing, now: i64) {
-        if settings.idle.is_some() && self.check.is_none_or(|check| check <= now) {
-            self.advance(settings, now);
+    pub(super) fn look(&mut self, limits: Limits, now: i64) {
+        if limits.idle.is_some() && self.check.is_none_or(|check| check <= now) {
+            self.advance(limits, now);
         }
     }
 
-    fn advance(&mut self, settings: &Windowing, now: i64) {
-        let idle = settings.idle.map(micros);
+    fn advance(&mut self, limits: Limits, now: i64) {
+        let Some(limit) = limits.idle else {
+            let slowest = self.sources.values().map(|source| source.seen).min();
+            return self.reach(slowest, limits);
+        };
+        let idle = Some(limit);
         let is_active = |source: &&Source| idle.is_none_or(|idle| now < source.active.saturating_add(idle));
         let slowest = self.sources.values().filter(is_active).map(|source| source.seen).min();
         let next = self.sources.values().filter(is_active).map(|source| source.active).min();
         self.check = idle.zip(next).map(|(idle, next)| next.saturating_add(idle));
         let seen = slowest.or_else(|| self.quiet(idle, now));
+        self.reach(seen, limits);
+    }
+
+    fn reach(&mut self, seen: Option<i64>, limits: Limits) {
         if let Some(seen) = seen {
-            self.at = self.at.max(seen.saturating_sub(micros(settings.disorder)));
+            self.at = self.at.max(seen.saturating_sub(limits.disorder));
         }
     }
 
@@ -93,13 +101,13 @@ impl Watermark {
     }
 
     /// When, by the clock, it will have reached `time` if no event comes, or may have to be looked at before.
-    pub(super) fn reaches(&self, settings: &Windowing, time: i64) -> Option<i64> {
+    pub(super) fn reaches(&self, limits: Limits, time: i64) -> Option<i64> {
         if self.check.is_some() {
             return self.check;
         }
-        let since = self.quiet_since(settings.idle.map(micros))?;
+        let since = self.quiet_since(limits.idle)?;
         let seen = self.sources.values().map(|source| source.seen).max()?;
-        let missing = time.saturating_sub(seen.saturating_sub(micros(settings.disorder)));
+        let missing = time.saturating_sub(seen.saturating_sub(limits.disorder));
         Some(since.saturating_add(missing.max(0)))
     }
 }

@@ -229,7 +229,9 @@ impl<T, K: Clone + Eq + Hash> Operator for Batch<T, K> {
         if self.items >= self.settings.open_items {
             self.make_room(emit);
         }
-        if self.open.get_mut(&key).is_some_and(|open| open.bytes.saturating_add(bytes) > bytes_max) {
+        if self.measure.is_some()
+            && self.open.get_mut(&key).is_some_and(|open| open.bytes.saturating_add(bytes) > bytes_max)
+        {
             self.complete(key.clone(), Cause::Bytes, emit);
         }
         let open = match self.open.get_mut(&key) {

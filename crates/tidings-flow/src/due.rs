@@ -11,11 +11,13 @@ pub(crate) type Ticket = (Timestamp, u64);
 pub(crate) struct Due<K> {
     entries: BTreeMap<Ticket, K>,
     next: u64,
+    /// The time of the first entry, at hand because it is asked for with every item.
+    first: Option<Timestamp>,
 }
 
 impl<K> Default for Due<K> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), next: 0 }
+        Self { entries: BTreeMap::new(), next: 0, first: None }
     }
 }
 
@@ -24,16 +26,22 @@ impl<K> Due<K> {
         let ticket = (at, self.next);
         self.next += 1;
         self.entries.insert(ticket, key);
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
         ticket
     }
 
     pub(crate) fn remove(&mut self, ticket: Ticket) {
         self.entries.remove(&ticket);
+        self.look();
     }
 
     /// The time of the first entry.
     pub(crate) fn first(&self) -> Option<Timestamp> {
-        self.entries.first_key_value().map(|((at, _), _)| *at)
+        self.first
+    }
+
+    fn look(&mut self) {
+        self.first = self.entries.first_key_value().map(|((at, _), _)| *at);
     }
 
     /// Whether the first entry's time has come.
@@ -43,7 +51,9 @@ impl<K> Due<K> {
 
     /// Takes the first entry.
     pub(crate) fn pop(&mut self) -> Option<K> {
-        self.entries.pop_first().map(|(_, key)| key)
+        let (_, key) = self.entries.pop_first()?;
+        self.look();
+        Some(key)
     }
 
     /// Takes the first entry if its time has come.
@@ -53,5 +63,6 @@ impl<K> Due<K> {
 
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
+        self.first = None;
     }
 }

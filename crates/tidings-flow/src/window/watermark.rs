@@ -11,7 +11,10 @@ use super::settings::Limits;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Watermark {
     at: i64,
-    sources: BTreeMap<Text, Source>,
+    /// The source of events of which nobody says where they come from, and of those that are too many to be told
+    /// apart. It has no name: nearly always it is the only one, and comparing names costs more than all the rest.
+    common: Option<Source>,
+    named: BTreeMap<Text, Source>,
     /// When a source may become idle next.
     #[serde(skip)]
     check: Option<i64>,
@@ -25,12 +28,9 @@ struct Source {
     active: i64,
 }
 
-/// The source of events of which nobody says where they come from, and of those that are too many to be told apart.
-const COMMON: &str = "";
-
 impl Default for Watermark {
     fn default() -> Self {
-        Self { at: i64::MIN, sources: BTreeMap::new(), check: None }
+        Self { at: i64::MIN, common: None, named: BTreeMap::new(), check: None }
     }
 }
 
@@ -41,17 +41,20 @@ impl Watermark {
 
     /// Takes note of an event.
     pub(super) fn observe(&mut self, limits: Limits, source: Option<Text>, time: i64, now: i64) {
-        let mut name = source.as_deref().unwrap_or(COMMON);
-        if !self.sources.contains_key(name) {
-            if self.sources.len() >= limits.sources {
-                name = COMMON;
+        let has_room = self.named.len() < limits.sources;
+        let name = source.filter(|name| has_room || self.named.contains_key(name));
+        let known = match &name {
+            Some(name) => self.named.get_mut(name),
+            None => self.common.as_mut(),
+        };
+        let Some(known) = known else {
+            let new = Source { seen: time, active: now };
+            match name {
+                Some(name) => drop(self.named.insert(name, new)),
+                None => self.common = Some(new),
             }
-            if !self.sources.contains_key(name) {
-                self.sources.insert(Text::from(name), Source { seen: time, active: now });
-                return self.advance(limits, now);
-            }
-        }
-        let Some(known) = self.sources.get_mut(name) else { return };
+            return self.advance(limits, now);
+        };
         known.active = now;
         if time > known.seen {
             let held_up = known.seen.saturating_sub(limits.disorder) <= self.at;
@@ -71,17 +74,20 @@ impl Watermark {
     }
 
     fn advance(&mut self, limits: Limits, now: i64) {
-        let Some(limit) = limits.idle else {
-            let slowest = self.sources.values().map(|source| source.seen).min();
+        let Some(idle) = limits.idle else {
+            let slowest = self.sources().map(|source| source.seen).min();
             return self.reach(slowest, limits);
         };
-        let idle = Some(limit);
-        let is_active = |source: &&Source| idle.is_none_or(|idle| now < source.active.saturating_add(idle));
-        let slowest = self.sources.values().filter(is_active).map(|source| source.seen).min();
-        let next = self.sources.values().filter(is_active).map(|source| source.active).min();
-        self.check = idle.zip(next).map(|(idle, next)| next.saturating_add(idle));
+        let active = || self.sources().filter(|source| now < source.active.saturating_add(idle));
+        let slowest = active().map(|source| source.seen).min();
+        let next = active().map(|source| source.active).min();
         let seen = slowest.or_else(|| self.quiet(idle, now));
+        self.check = next.map(|next| next.saturating_add(idle));
         self.reach(seen, limits);
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.common.iter().chain(self.named.values())
     }
 
     fn reach(&mut self, seen: Option<i64>, limits: Limits) {
@@ -91,13 +97,13 @@ impl Watermark {
     }
 
     /// The event time when all sources are idle: it has gone on with the clock since the last of them became so.
-    fn quiet(&self, idle: Option<i64>, now: i64) -> Option<i64> {
-        let seen = self.sources.values().map(|source| source.seen).max()?;
+    fn quiet(&self, idle: i64, now: i64) -> Option<i64> {
+        let seen = self.sources().map(|source| source.seen).max()?;
         Some(seen.saturating_add(now.saturating_sub(self.quiet_since(idle)?)))
     }
 
-    fn quiet_since(&self, idle: Option<i64>) -> Option<i64> {
-        self.sources.values().map(|source| source.active).max()?.checked_add(idle?)
+    fn quiet_since(&self, idle: i64) -> Option<i64> {
+        self.sources().map(|source| source.active).max()?.checked_add(idle)
     }
 
     /// When, by the clock, it will have reached `time` if no event comes, or may have to be looked at before.
@@ -105,8 +111,8 @@ impl Watermark {
         if self.check.is_some() {
             return self.check;
         }
-        let since = self.quiet_since(limits.idle)?;
-        let seen = self.sources.values().map(|source| source.seen).max()?;
+        let since = self.quiet_since(limits.idle?)?;
+        let seen = self.sources().map(|source| source.seen).max()?;
         let missing = time.saturating_sub(seen.saturating_sub(limits.disorder));
         Some(since.saturating_add(missing.max(0)))
     }

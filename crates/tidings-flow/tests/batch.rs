@@ -101,7 +101,7 @@ fn one_key_can_be_completed_by_hand() {
 
 #[test]
 fn a_key_function_that_panics_changes_nothing() {
-    let key = |number: &u32| if *number == 13 { panic!("no key") } else { () };
+    let key = |number: &u32| assert!(*number != 13, "no key");
     let mut batch = Driven::new(Batch::by(Batching::new(), key).expect("valid"));
     batch.push(1);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -129,10 +129,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A key, when its first item came, and the items with their sizes.
+type OpenBatch = (u8, i64, Vec<(u64, usize)>);
+
 /// The same said as simply as possible: a list of open batches, the oldest first, looked through each time.
 struct Model {
     batching: Batching,
-    open: Vec<(u8, i64, Vec<(u64, usize)>)>,
+    open: Vec<OpenBatch>,
     out: Vec<(i64, u8, Vec<u64>, Cause)>,
 }
 

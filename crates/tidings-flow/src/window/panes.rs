@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asked, Put, Told,
     settings::{Shape, micros, part},
+    told::{Asked, Put, Told},
 };
 use crate::Aggregation;
 

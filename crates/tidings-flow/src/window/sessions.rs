@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, Put, Told};
+use super::told::{Asked, Put, Told};
 use crate::Aggregation;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

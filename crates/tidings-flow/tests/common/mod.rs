@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod running;
+
 use std::time::Duration;
 
 use tidings_core::Timestamp;

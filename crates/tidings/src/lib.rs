@@ -33,6 +33,9 @@ pub use tidings_core::__private;
 /// The in-process bus.
 pub use tidings_bus as bus;
 
+/// Operators between a source and a handler.
+pub use tidings_flow as flow;
+
 /// Durable subscriptions: what they tell about themselves, and what an operator may do to them.
 pub mod durable {
     pub use tidings_durable::{

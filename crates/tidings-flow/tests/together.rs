@@ -10,8 +10,8 @@ use std::{
 use common::{at, ms};
 use futures_util::{FutureExt, StreamExt, future::join_all, stream::FuturesUnordered};
 use tidings_core::{
-    BoxFuture, Call, Clock, Cx, DeliveryInfo, Envelope, Failure, Handled, ManualClock, NoDocuments, OpenCx,
-    Place, Registration, Subscribe,
+    BoxFuture, Call, Clock, Cx, DeliveryInfo, Envelope, Failure, Handled, ManualClock, OpenCx, Place,
+    Registration, Subscribe, Subscriber,
 };
 use tidings_flow::{Answer, Batched, Batching, Cause, Delivered, Failed, in_batches};
 
@@ -38,8 +38,9 @@ fn deliver(
     clock: &ManualClock,
     number: usize,
 ) -> (BoxFuture<'static, Handled>, OpenCx) {
-    let info = DeliveryInfo::new(envelope(number), "index", "/shop");
-    let (cx, open) = Cx::open(info, Arc::new(clock.clone()), Arc::new(NoDocuments));
+    let info = DeliveryInfo::new(envelope(number));
+    let subscriber = Subscriber { clock: Arc::new(clock.clone()), ..Subscriber::new("index", "/shop") };
+    let (cx, open) = Cx::open(info, Arc::new(subscriber));
     match (registration.handler)(&envelope(number), cx) {
         Call::Waiting(call) => (call, open),
         Call::Done(_) => panic!("it has to wait"),

@@ -1,4 +1,4 @@
-//! Who hears what: by type, by pattern, by content, once, as a stream, or as the next one?
+//! Who hears what: by type, by pattern, by content, once, late, as a stream, or as the next one?
 //!
 //! One small story is told several times, each time with listeners of another kind, and each time it is printed who
 //! heard what.
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tidings::{
     Envelope,
-    bus::{Bus, Filter, Overflow},
+    bus::{Bus, Filter, History, Overflow, Replay},
 };
 
 /// An order was placed.
@@ -106,10 +106,31 @@ async fn as_the_next_one() -> Result<()> {
     Ok(())
 }
 
+/// The key of an event.
+fn key(any: &Envelope) -> &str {
+    any.key().map_or("-", |key| key)
+}
+
+/// Who comes when the story has been told hears the end of it from the history, and what comes after that live.
+fn too_late() -> Result<()> {
+    println!("too late, with a history of two orders and no lines");
+    let bus = Bus::builder().history("order.*", History::last(2))?.build();
+    tell_story(&bus);
+    let late = |who: &'static str| move |any: &Envelope| println!("  {who}: {} {}", any.name(), key(any));
+    bus.listen().replay(Replay::last(1)).subscribe("**", late("the last one"))?.forever();
+    bus.listen().replay(Replay::all()).subscribe("order.**", late("all there are"))?.forever();
+    println!("  now live");
+    bus.emit(&OrderPlaced { order: "3".into(), cents: 100 });
+    let kept = bus.history("**", Replay::all())?;
+    println!("  kept: {}", kept.iter().map(key).collect::<Vec<_>>().join(", "));
+    Ok(())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     by_pattern()?;
     by_type_and_content()?;
+    too_late()?;
     as_a_stream().await?;
     as_the_next_one().await
 }

@@ -11,6 +11,7 @@ fn prints(program: &str, expected: &str) {
 
 #[test]
 fn each_program_prints_what_stands_beside_it() {
+    prints(env!("CARGO_BIN_EXE_bus-leaks"), include_str!("../src/leaks.txt"));
     prints(env!("CARGO_BIN_EXE_bus-modules"), include_str!("../src/modules.txt"));
     prints(env!("CARGO_BIN_EXE_bus-patterns"), include_str!("../src/patterns.txt"));
     prints(env!("CARGO_BIN_EXE_bus-overhead"), include_str!("../src/overhead.txt"));

@@ -7,5 +7,8 @@ pub mod audit;
 pub mod child;
 pub mod disk;
 pub mod harness;
+pub mod node;
 pub mod peers;
+pub mod sublist;
+pub mod topics;
 pub mod workload;

@@ -1,6 +1,6 @@
 //! One table: peers, their rounds, and what came of them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -33,6 +33,7 @@ pub struct Table<'a> {
     subject: String,
     unit: Unit,
     peers: Vec<Peer<'a>>,
+    missing: Vec<String>,
     probe: Option<Probe<'a>>,
 }
 
@@ -54,7 +55,7 @@ struct Probe<'a> {
 
 impl<'a> Table<'a> {
     pub(super) fn new(job: &'a Job, subject: String, unit: Unit) -> Self {
-        Self { job, subject, unit, peers: Vec::new(), probe: None }
+        Self { job, subject, unit, peers: Vec::new(), missing: Vec::new(), probe: None }
     }
 
     /// Adds a peer.
@@ -93,6 +94,30 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// Says in the place of a peer why it is not there: below the table, and in the report in the note of the reference.
+    /// Goals against it are dropped.
+    pub fn missing(mut self, name: impl Into<String>, why: impl Display) -> Self {
+        let name = name.into();
+        self.missing.push(format!("{name} ({why})"));
+        for peer in &mut self.peers {
+            peer.goals.retain(|goal| *goal.base() != Base::Peer(name.clone()));
+        }
+        self
+    }
+
+    /// Adds a peer if it could be started, and says why not otherwise. `measure` makes a round of what was started.
+    pub fn peer_if<T: 'a, M: Measure + 'a>(
+        self,
+        name: impl Into<String>,
+        started: Result<T>,
+        measure: impl FnOnce(T) -> M,
+    ) -> Self {
+        match started {
+            Ok(started) => self.peer(name, measure(started)),
+            Err(why) => self.missing(name, format!("{why:#}")),
+        }
+    }
+
     /// Measures `probe` before and after each round, and repeats a round in which it moved by more than `tolerance` (a
     /// part of the first figure). There are at most as many repetitions as rounds.
     pub fn probe(mut self, name: impl Into<String>, tolerance: f64, probe: impl Measure + 'a) -> Self {
@@ -113,6 +138,13 @@ impl<'a> Table<'a> {
     /// A peer failed, the probe never held still, a goal names no peer of the table, or the file cannot be written.
     pub fn run(mut self) -> Result<()> {
         self.check()?;
+        if !self.missing.is_empty() {
+            let note = format!("MISSING in this run: {}", self.missing.join("; "));
+            println!("{note}");
+            if let Some(peer) = self.peers.iter_mut().max_by_key(|peer| peer.is_reference) {
+                peer.note = Some(peer.note.take().map_or(note.clone(), |said| format!("{said}; {note}")));
+            }
+        }
         let progress = self.progress();
         for peer in &mut self.peers {
             progress.set_message(format!("{}: warming up {}", self.subject, peer.name));

@@ -132,3 +132,24 @@ fn timing_calls_the_work_as_often_as_said() {
     assert!(per_second(2, |turn| turns.push(turn)) > 0.0);
     assert_eq!(turns, [0, 1, 2, 0, 1]);
 }
+
+#[test]
+fn a_peer_that_is_missing_is_told_in_the_note_of_the_reference_and_goals_against_it_are_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broken: Result<()> = Err(anyhow::anyhow!("`node` is not installed"));
+    job(&folder)
+        .table("missing", Unit::time("ns"))
+        .reference("vec", figures([1.0; 5]))
+        .note("known")
+        .peer("ours", figures([2.0; 5]))
+        .goal(at_most(2.0))
+        .goal(at_most(1.0).of("mitt"))
+        .peer_if("mitt", broken, |()| || -> Result<f64> { panic!("measured") })
+        .peer_if("signals", Ok(3.0), |figure: f64| move || Ok(figure))
+        .run()
+        .expect("runs");
+    let lines = lines(&folder);
+    assert_eq!(lines[0]["note"], json!("known; MISSING in this run: mitt (`node` is not installed)"));
+    assert_eq!((&lines[1]["goal"], lines.len()), (&json!("≤ 2 ×"), 3));
+    assert_eq!(lines[2]["median"], json!(3.0));
+}

@@ -368,7 +368,7 @@ impl Times {
     /// Adds and removes in turn; up to a thousand stay at a time, so that what is removed is no longer warm.
     fn take<G>(mut add: impl FnMut(usize) -> Result<G>, mut remove: impl FnMut(G)) -> Result<Self> {
         let (mut times, mut kept) = (Self::default(), VecDeque::new());
-        let mut pause = || {
+        let pause = || {
             let begun = Instant::now();
             while begun.elapsed() < PAUSE {
                 std::hint::spin_loop();
@@ -404,7 +404,9 @@ fn part(figures: &[f64], part: f64) -> Result<f64> {
 fn churn(job: &mut Job, topics: &Topics) -> Result<()> {
     let (patterns, limit) = (topics.patterns.len(), 5.0);
     let (bus, heard) = (bus(&topics.patterns)?, Arc::new(AtomicU64::new(0)));
-    bus.on(|placed: &Placed| drop(black_box(placed.cents))).forever();
+    bus.on(|placed: &Placed| {
+        black_box(placed.cents);
+    }).forever();
     let names = Names::of(topics.topics.get(..4_096).unwrap_or(&topics.topics))?;
     let (emitter, other, mut at) = (bus.emitter::<Placed>(), bus.clone(), 0_usize);
     let rooms = names.envelopes.len();

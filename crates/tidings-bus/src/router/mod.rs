@@ -2,9 +2,11 @@
 //!
 //! Patterns are filed by their [shape](shape): a topic is hashed once a shape and looked up in one table a shape, so
 //! that the time depends on how many shapes there are, not on how many patterns. What a table gives is verified by
-//! comparing segments: a hash only narrows. Not a cache and not thread-safe: its owner has both.
+//! comparing segments: a hash only narrows. Patterns of more shapes than there are to be tables are filed in a
+//! [trie], where ever new shapes cannot make matching ever slower. Not a cache and not thread-safe: its owner has both.
 
 mod shape;
+mod trie;
 
 use std::{
     collections::HashMap,
@@ -13,23 +15,30 @@ use std::{
 
 use tidings_core::Pattern;
 
-use self::shape::{Segments, Shape};
+use self::{
+    shape::{Segments, Shape},
+    trie::Trie,
+};
 use crate::{few::Few, rank::Rank};
 
-/// How many shapes have a table of their own. A pattern of a further shape is filed by its first literal segment; there
-/// are fewer than seventy such tables, so that a topic costs at most this many and seventy look-ups.
+/// How many shapes have a table of their own, so that a topic costs at most this many look-ups. A pattern of a further
+/// shape is filed in a trie.
 const SHAPES_MAX: usize = 64;
 
 /// Patterns and, under each, values in order of rank.
 pub(crate) struct Router<V> {
     families: Vec<Family<V>>,
+    others: Trie<V>,
     seed: u64,
 }
+
+/// What is filed under one pattern.
+type Listeners<V> = Few<Rank, V>;
 
 /// The patterns of one shape.
 struct Family<V> {
     shape: Shape,
-    table: HashMap<u64, Few<Pattern, Few<Rank, V>>, BuildHasherDefault<AlreadyHashed>>,
+    table: HashMap<u64, Few<Pattern, Listeners<V>>, BuildHasherDefault<AlreadyHashed>>,
 }
 
 /// Keys of the tables are hashes already.
@@ -55,26 +64,30 @@ impl Hasher for AlreadyHashed {
 impl<V> Router<V> {
     /// An empty router. The seed is secret, so that nobody can choose segments that collide.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { families: Vec::new(), seed }
+        Self { families: Vec::new(), others: Trie::default(), seed }
     }
 
     /// Files `value` under `pattern`.
     pub(crate) fn insert(&mut self, pattern: &Pattern, rank: Rank, value: V) {
-        let exact = Shape::of(pattern);
-        let own_table = self.families.len() < SHAPES_MAX || self.position(exact).is_some();
-        let shape = if own_table { exact } else { exact.coarse() };
-        let at = self.position(shape).unwrap_or_else(|| {
+        let (shape, seed) = (Shape::of(pattern), self.seed);
+        let mut at = self.position(shape);
+        if at.is_none() && self.families.len() < SHAPES_MAX {
+            at = Some(self.families.len());
             self.families.push(Family { shape, table: HashMap::default() });
-            self.families.len() - 1
-        });
-        let Some(family) = self.families.get_mut(at) else { unreachable!("it was found or added just now") };
-        let bucket = family.table.entry(shape.key_of(pattern, self.seed)).or_default();
-        bucket.entry(pattern.clone(), Few::default).entry(rank, || value);
+        }
+        let listeners = match at.and_then(|at| self.families.get_mut(at)) {
+            Some(family) => {
+                let bucket = family.table.entry(shape.key_of(pattern, seed)).or_default();
+                bucket.entry(pattern.clone(), Few::default)
+            }
+            None => self.others.entry(pattern, 0, seed),
+        };
+        listeners.entry(rank, || value);
     }
 
     /// Takes out what `insert` had filed under `pattern` with this rank.
     pub(crate) fn remove(&mut self, pattern: &Pattern, rank: Rank) -> Option<V> {
-        self.places(pattern).into_iter().find_map(|(at, key)| {
+        let value = self.place(pattern).and_then(|(at, key)| {
             let bucket = self.families.get_mut(at)?.table.get_mut(&key)?;
             let listeners = bucket.get_mut(pattern)?;
             let value = listeners.remove(&rank)?;
@@ -83,18 +96,23 @@ impl<V> Router<V> {
                 self.tidy(at, key);
             }
             Some(value)
-        })
+        });
+        // It went there if there was no table for its shape when it came, even if there is one now.
+        value.or_else(|| self.others.change(pattern, 0, self.seed, |listeners| listeners.remove(&rank)).flatten())
     }
 
     /// Takes out everything under `pattern`.
     pub(crate) fn remove_pattern(&mut self, pattern: &Pattern) -> Vec<V> {
         let mut removed = Vec::new();
-        for (at, key) in self.places(pattern) {
+        if let Some((at, key)) = self.place(pattern) {
             let bucket = self.families.get_mut(at).and_then(|family| family.table.get_mut(&key));
             if let Some(listeners) = bucket.and_then(|bucket| bucket.remove(pattern)) {
                 removed.extend(listeners.into_values());
                 self.tidy(at, key);
             }
+        }
+        if let Some(listeners) = self.others.change(pattern, 0, self.seed, std::mem::take) {
+            removed.extend(listeners.into_values());
         }
         removed
     }
@@ -103,28 +121,38 @@ impl<V> Router<V> {
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = V> {
         let families = std::mem::take(&mut self.families).into_iter();
         let buckets = families.flat_map(|family| family.table.into_values());
-        buckets.flat_map(Few::into_values).flat_map(Few::into_values)
+        let others = std::mem::take(&mut self.others).into_all();
+        buckets.flat_map(Few::into_values).chain(others).flat_map(Few::into_values)
     }
 
     /// Calls `found` for everything whose pattern matches `topic`, in no order. A name with more segments than a topic
     /// can have matches nothing.
     pub(crate) fn matching(&self, topic: &str, mut found: impl FnMut(Rank, &V)) {
-        if self.families.is_empty() {
+        if self.families.is_empty() && self.others.is_empty() {
             return;
         }
         let Some(segments) = Segments::of(topic, self.seed) else { return };
+        let mut each =
+            |listeners: &Listeners<V>| listeners.iter().for_each(|(rank, value)| found(*rank, value));
         for family in &self.families {
             let bucket = family.shape.key(&segments).and_then(|key| family.table.get(&key));
-            for (_, listeners) in bucket.into_iter().flat_map(Few::iter).filter(|(p, _)| p.matches(topic)) {
-                listeners.iter().for_each(|(rank, value)| found(*rank, value));
+            for (pattern, listeners) in bucket.into_iter().flat_map(Few::iter) {
+                if pattern.matches(topic) {
+                    each(listeners);
+                }
             }
+        }
+        if !self.others.is_empty() {
+            self.others.matching(topic, &segments, each);
         }
     }
 
     /// What is filed under `pattern`; nearly always in one place.
-    pub(crate) fn filed(&self, pattern: &Pattern) -> Vec<&Few<Rank, V>> {
-        let bucket = |(at, key): (usize, u64)| self.families.get(at)?.table.get(&key)?.get(pattern);
-        self.places(pattern).into_iter().filter_map(bucket).collect()
+    pub(crate) fn filed(&self, pattern: &Pattern) -> Vec<&Listeners<V>> {
+        let (at, key) = self.place(pattern).unzip();
+        let family = at.and_then(|at| self.families.get(at));
+        let bucket = family.zip(key).and_then(|(family, key)| family.table.get(&key)?.get(pattern));
+        bucket.into_iter().chain(self.others.get(pattern, self.seed)).collect()
     }
 
     /// What is filed under `pattern` with this rank.
@@ -134,28 +162,27 @@ impl<V> Router<V> {
 
     /// All patterns, in no order. One may come twice when it has been filed both ways.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.families.iter().flat_map(|family| family.table.values()).flat_map(|b| b.iter().map(|(p, _)| p))
+        let buckets = self.families.iter().flat_map(|family| family.table.values());
+        let others = self.others.all().into_iter().map(|(pattern, _)| pattern);
+        buckets.flat_map(|bucket| bucket.iter().map(|(pattern, _)| pattern)).chain(others)
     }
 
     /// Everything that is filed, in no order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         let buckets = self.families.iter().flat_map(|family| family.table.values());
-        buckets.flat_map(Few::iter).flat_map(|(_, listeners)| listeners.iter()).map(|(_, value)| value)
+        let listeners = buckets.flat_map(|bucket| bucket.iter().map(|(_, listeners)| listeners));
+        let others = self.others.all().into_iter().map(|(_, listeners)| listeners);
+        listeners.chain(others).flat_map(|listeners| listeners.iter().map(|(_, value)| value))
     }
 
     fn position(&self, shape: Shape) -> Option<usize> {
         self.families.iter().position(|family| family.shape == shape)
     }
 
-    /// The tables and keys under which a pattern may be filed, the last table first so that one can be taken out while
-    /// going through them.
-    fn places(&self, pattern: &Pattern) -> Vec<(usize, u64)> {
-        let exact = Shape::of(pattern);
-        let shapes = [Some(exact), Some(exact.coarse()).filter(|coarse| *coarse != exact)];
-        let place = |shape: Shape| Some((self.position(shape)?, shape.key_of(pattern, self.seed)));
-        let mut places: Vec<_> = shapes.into_iter().flatten().filter_map(place).collect();
-        places.sort_unstable_by(|one, other| other.cmp(one));
-        places
+    /// The table for a pattern's shape, if there is one, and its key there.
+    fn place(&self, pattern: &Pattern) -> Option<(usize, u64)> {
+        let shape = Shape::of(pattern);
+        Some((self.position(shape)?, shape.key_of(pattern, self.seed)))
     }
 
     /// Forgets a bucket that has become empty, and its family with the last one.

@@ -12,9 +12,8 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +23,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidings_benches::{
+    busy::Busy,
     child,
     harness::{Goal, Job, Unit, at_most},
     node::Node,
@@ -318,37 +318,6 @@ struct Placed {
 
 impl Event for Placed {
     const INFO: &'static EventInfo = &EventInfo { name: "shop.placed", version: 1, fields: &[] };
-}
-
-/// Emits by handle and in envelopes and matches, on another thread, until it is dropped.
-struct Busy {
-    stop: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<u64>>,
-}
-
-impl Busy {
-    fn start(mut turn: impl FnMut() -> usize + Send + 'static) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = thread::spawn(move || {
-            let mut turns = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                black_box(turn());
-                turns += 1;
-            }
-            turns
-        });
-        Self { stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
 }
 
 /// How many additions and removals a round has.

@@ -113,9 +113,12 @@ mod tests {
     #[test]
     fn two_threads_do_the_work_once_each() {
         let seen = AtomicU64::new(0);
-        let nanos = two_threads(|own| own as u64 + 1, |own| {
-            seen.fetch_add(own, Ordering::Relaxed);
-        });
+        let nanos = two_threads(
+            |own| own as u64 + 1,
+            |own| {
+                seen.fetch_add(own, Ordering::Relaxed);
+            },
+        );
         assert_eq!(seen.load(Ordering::Relaxed), 3);
         assert!(nanos >= 0.0);
     }

@@ -510,12 +510,8 @@ fn beside_changes(job: &mut Job) -> Result<()> {
                 black_box(emitter.emit(&Placed { cents }));
             }))
         })
-        .peer("tidings, by handle", || {
-            beside(&ours, Box::new(|cents| emitter.emit(&Placed { cents })))
-        })
-        .peer("tidings, by type", || {
-            beside(&ours, Box::new(|cents| bus.emit(&Placed { cents })))
-        })
+        .peer("tidings, by handle", || beside(&ours, Box::new(|cents| emitter.emit(&Placed { cents }))))
+        .peer("tidings, by type", || beside(&ours, Box::new(|cents| bus.emit(&Placed { cents }))))
         .peer("Vec in a read-write lock", || {
             beside(&of_list, Box::new(|cents| each(&locked.read(), &Placed { cents })))
         })

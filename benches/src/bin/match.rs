@@ -214,7 +214,9 @@ fn distinct(job: &mut Job, topics: &Topics) -> Result<()> {
             matched(node, ASKED, usize::MAX)
         })
         .note("Node; emits to its wildcards, so that listeners are called")
-        .peer_if("qlobber", node("qlobber", &folder, topics, expected), |node| matched(node, ASKED, usize::MAX))
+        .peer_if("qlobber", node("qlobber", &folder, topics, expected), |node| {
+            matched(node, ASKED, usize::MAX)
+        })
         .note("Node; answers an array of numbers")
         .run()?;
     let (names, envelopes) =
@@ -375,7 +377,8 @@ fn churn(job: &mut Job, topics: &Topics) -> Result<()> {
     let (bus, heard) = (bus(&topics.patterns)?, Arc::new(AtomicU64::new(0)));
     bus.on(|placed: &Placed| {
         black_box(placed.cents);
-    }).forever();
+    })
+    .forever();
     let names = Names::of(topics.topics.get(..4_096).unwrap_or(&topics.topics))?;
     let (emitter, other, mut at) = (bus.emitter::<Placed>(), bus.clone(), 0_usize);
     let rooms = names.envelopes.len();
@@ -507,8 +510,7 @@ fn main() -> Result<()> {
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let sizes: &[usize] = if quick { &[10, 1_000, 100_000] } else { &[10, 1_000, 100_000, 1_000_000] };
-    let mut job =
-        Job::new(env!("CARGO_BIN_NAME")).rounds(if quick { ROUNDS_QUICK } else { ROUNDS });
+    let mut job = Job::new(env!("CARGO_BIN_NAME")).rounds(if quick { ROUNDS_QUICK } else { ROUNDS });
     for size in sizes {
         let topics = topics::plain(*size, SUBJECTS);
         distinct(&mut job, &topics)?;

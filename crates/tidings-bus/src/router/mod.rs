@@ -6,17 +6,16 @@
 //! [trie], where ever new shapes cannot make matching ever slower. Not a cache and not thread-safe: its owner has both.
 
 mod shape;
+mod table;
 mod trie;
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
+use std::hash::Hasher;
 
 use tidings_core::Pattern;
 
 use self::{
     shape::{Segments, Shape},
+    table::Table,
     trie::Trie,
 };
 use crate::{few::Few, rank::Rank};
@@ -38,7 +37,7 @@ type Listeners<V> = Few<Rank, V>;
 /// The patterns of one shape.
 struct Family<V> {
     shape: Shape,
-    table: HashMap<u64, Few<Pattern, Listeners<V>>, BuildHasherDefault<AlreadyHashed>>,
+    table: Table<Few<Pattern, Listeners<V>>>,
 }
 
 /// Keys of the tables are hashes already.
@@ -73,11 +72,11 @@ impl<V> Router<V> {
         let mut at = self.position(shape);
         if at.is_none() && self.families.len() < SHAPES_MAX {
             at = Some(self.families.len());
-            self.families.push(Family { shape, table: HashMap::default() });
+            self.families.push(Family { shape, table: Table::default() });
         }
         let listeners = match at.and_then(|at| self.families.get_mut(at)) {
             Some(family) => {
-                let bucket = family.table.entry(shape.key_of(pattern, seed)).or_default();
+                let bucket = family.table.entry(shape.key_of(pattern, seed));
                 bucket.entry(pattern.clone(), Few::default)
             }
             None => self.others.entry(pattern, 0, seed),
@@ -88,7 +87,7 @@ impl<V> Router<V> {
     /// Takes out what `insert` had filed under `pattern` with this rank.
     pub(crate) fn remove(&mut self, pattern: &Pattern, rank: Rank) -> Option<V> {
         let value = self.place(pattern).and_then(|(at, key)| {
-            let bucket = self.families.get_mut(at)?.table.get_mut(&key)?;
+            let bucket = self.families.get_mut(at)?.table.get_mut(key)?;
             let listeners = bucket.get_mut(pattern)?;
             let value = listeners.remove(&rank)?;
             if listeners.is_empty() {
@@ -98,14 +97,16 @@ impl<V> Router<V> {
             Some(value)
         });
         // It went there if there was no table for its shape when it came, even if there is one now.
-        value.or_else(|| self.others.change(pattern, 0, self.seed, |listeners| listeners.remove(&rank)).flatten())
+        value.or_else(|| {
+            self.others.change(pattern, 0, self.seed, |listeners| listeners.remove(&rank)).flatten()
+        })
     }
 
     /// Takes out everything under `pattern`.
     pub(crate) fn remove_pattern(&mut self, pattern: &Pattern) -> Vec<V> {
         let mut removed = Vec::new();
         if let Some((at, key)) = self.place(pattern) {
-            let bucket = self.families.get_mut(at).and_then(|family| family.table.get_mut(&key));
+            let bucket = self.families.get_mut(at).and_then(|family| family.table.get_mut(key));
             if let Some(listeners) = bucket.and_then(|bucket| bucket.remove(pattern)) {
                 removed.extend(listeners.into_values());
                 self.tidy(at, key);
@@ -135,7 +136,7 @@ impl<V> Router<V> {
         let mut each =
             |listeners: &Listeners<V>| listeners.iter().for_each(|(rank, value)| found(*rank, value));
         for family in &self.families {
-            let bucket = family.shape.key(&segments).and_then(|key| family.table.get(&key));
+            let bucket = family.shape.key(&segments).and_then(|key| family.table.get(key));
             for (pattern, listeners) in bucket.into_iter().flat_map(Few::iter) {
                 if pattern.matches(topic) {
                     each(listeners);
@@ -151,7 +152,7 @@ impl<V> Router<V> {
     pub(crate) fn filed(&self, pattern: &Pattern) -> Vec<&Listeners<V>> {
         let (at, key) = self.place(pattern).unzip();
         let family = at.and_then(|at| self.families.get(at));
-        let bucket = family.zip(key).and_then(|(family, key)| family.table.get(&key)?.get(pattern));
+        let bucket = family.zip(key).and_then(|(family, key)| family.table.get(key)?.get(pattern));
         bucket.into_iter().chain(self.others.get(pattern, self.seed)).collect()
     }
 
@@ -188,8 +189,8 @@ impl<V> Router<V> {
     /// Forgets a bucket that has become empty, and its family with the last one.
     fn tidy(&mut self, at: usize, key: u64) {
         let Some(family) = self.families.get_mut(at) else { return };
-        if family.table.get(&key).is_some_and(Few::is_empty) {
-            family.table.remove(&key);
+        if family.table.get(key).is_some_and(Few::is_empty) {
+            family.table.remove(key);
         }
         if family.table.is_empty() {
             self.families.swap_remove(at);

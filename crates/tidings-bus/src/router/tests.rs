@@ -135,10 +135,11 @@ fn a_pattern_that_was_filed_both_ways_is_removed_from_both_places() {
 fn segments_that_collide_are_told_apart_by_comparing_them() {
     let (ranks, mut router) = (Ranks::default(), Router::new(7));
     router.insert(&pattern("a.*"), ranks.next(0, End::Last), 1);
-    let bucket = router.families[0].table.drain().map(|(_, bucket)| bucket).next().expect("one");
+    let (_, key) = router.place(&pattern("a.*")).expect("one");
+    let bucket = router.families[0].table.remove(key).expect("one");
     let topic = Segments::of("b.x", 7).expect("few");
     let collision = router.families[0].shape.key(&topic).expect("fits");
-    router.families[0].table.insert(collision, bucket);
+    *router.families[0].table.entry(collision) = bucket;
     assert_eq!(found(&router, "b.x"), Vec::<u32>::new());
 }
 

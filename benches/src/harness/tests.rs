@@ -136,7 +136,7 @@ fn timing_calls_the_work_as_often_as_said() {
 #[test]
 fn a_peer_that_is_missing_is_told_in_the_note_of_the_reference_and_goals_against_it_are_dropped() {
     let folder = tempfile::tempdir().expect("a folder");
-    let broken: Result<()> = Err(anyhow::anyhow!("`node` is not installed"));
+    let broken: anyhow::Result<()> = Err(anyhow::anyhow!("`node` is not installed"));
     job(&folder)
         .table("missing", Unit::time("ns"))
         .reference("vec", figures([1.0; 5]))
@@ -144,7 +144,7 @@ fn a_peer_that_is_missing_is_told_in_the_note_of_the_reference_and_goals_against
         .peer("ours", figures([2.0; 5]))
         .goal(at_most(2.0))
         .goal(at_most(1.0).of("mitt"))
-        .peer_if("mitt", broken, |()| || -> Result<f64> { panic!("measured") })
+        .peer_if("mitt", broken, |()| || -> anyhow::Result<f64> { panic!("measured") })
         .peer_if("signals", Ok(3.0), |figure: f64| move || Ok(figure))
         .run()
         .expect("runs");

@@ -82,7 +82,7 @@ fn take_all_tables(router: &mut Router<u32>) {
     for segments in 0..SHAPES_MAX {
         let (stars, more) = (segments % 16, segments / 16);
         let text = format!("x.x.x.x.x.x.x.x{}{}", ".*".repeat(stars), ".y".repeat(more));
-        router.insert(&pattern(&text), ranks.next(End::Last), 0);
+        router.insert(&pattern(&text), ranks.next(0, End::Last), 0);
     }
     assert_eq!(router.families.len(), SHAPES_MAX);
 }
@@ -164,7 +164,7 @@ fn many_wildcards_in_the_trie_cost_no_more_than_its_nodes_and_find_each_pattern_
     for (value, mask) in (1..).zip(0..512_u32) {
         let segment = |at: u32| if mask & (1 << at) == 0 { "**.a" } else { "a.**" };
         let text: Vec<&str> = (0..9).map(segment).collect();
-        router.insert(&pattern(&text.join(".").replace("**.**", "**")), ranks.next(End::Last), value);
+        router.insert(&pattern(&text.join(".").replace("**.**", "**")), ranks.next(0, End::Last), value);
     }
     assert!(!router.others.is_empty());
     assert_eq!(found(&router, &["a"; 32].join(".")), (1..=512).collect::<Vec<_>>());

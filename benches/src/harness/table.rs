@@ -34,6 +34,8 @@ pub struct Table<'a> {
     unit: Unit,
     peers: Vec<Peer<'a>>,
     missing: Vec<String>,
+    /// Whether what is said of the peer added last is said of one that is missing.
+    speaks_of_missing: bool,
     probe: Option<Probe<'a>>,
 }
 
@@ -55,11 +57,20 @@ struct Probe<'a> {
 
 impl<'a> Table<'a> {
     pub(super) fn new(job: &'a Job, subject: String, unit: Unit) -> Self {
-        Self { job, subject, unit, peers: Vec::new(), missing: Vec::new(), probe: None }
+        Self {
+            job,
+            subject,
+            unit,
+            peers: Vec::new(),
+            missing: Vec::new(),
+            speaks_of_missing: false,
+            probe: None,
+        }
     }
 
     /// Adds a peer.
     pub fn peer(mut self, name: impl Into<String>, measure: impl Measure + 'a) -> Self {
+        self.speaks_of_missing = false;
         self.peers.push(Peer {
             name: name.into(),
             measure: Box::new(measure),
@@ -99,6 +110,7 @@ impl<'a> Table<'a> {
     pub fn missing(mut self, name: impl Into<String>, why: impl Display) -> Self {
         let name = name.into();
         self.missing.push(format!("{name} ({why})"));
+        self.speaks_of_missing = true;
         for peer in &mut self.peers {
             peer.goals.retain(|goal| *goal.base() != Base::Peer(name.clone()));
         }
@@ -126,7 +138,7 @@ impl<'a> Table<'a> {
     }
 
     fn last(mut self, change: impl FnOnce(&mut Peer<'a>)) -> Self {
-        if let Some(peer) = self.peers.last_mut() {
+        if let Some(peer) = self.peers.last_mut().filter(|_| !self.speaks_of_missing) {
             change(peer);
         }
         self

@@ -145,11 +145,12 @@ fn a_peer_that_is_missing_is_told_in_the_note_of_the_reference_and_goals_against
         .goal(at_most(2.0))
         .goal(at_most(1.0).of("mitt"))
         .peer_if("mitt", broken, |()| || -> anyhow::Result<f64> { panic!("measured") })
+        .note("said of one that is not there, and of no other")
         .peer_if("signals", Ok(3.0), |figure: f64| move || Ok(figure))
         .run()
         .expect("runs");
     let lines = lines(&folder);
     assert_eq!(lines[0]["note"], json!("known; MISSING in this run: mitt (`node` is not installed)"));
-    assert_eq!((&lines[1]["goal"], lines.len()), (&json!("≤ 2 ×"), 3));
+    assert_eq!((&lines[1]["goal"], lines[1].get("note"), lines.len()), (&json!("≤ 2 ×"), None, 3));
     assert_eq!(lines[2]["median"], json!(3.0));
 }

@@ -57,7 +57,9 @@ macro_rules! events {
 
 events!(Placed = "order.placed", Paid = "order.paid", Sent = "order.sent", Closed = "order.closed");
 
-type List<E> = Vec<Box<dyn Fn(&E) + Send + Sync>>;
+type Body<E> = Box<dyn Fn(&E) + Send + Sync>;
+
+type List<E> = Vec<Body<E>>;
 
 /// What the listeners write to, so that their work is not optimised away: one cell each.
 #[derive(Clone, Default)]
@@ -101,7 +103,7 @@ fn list<E: Event>(
     list
 }
 
-fn boxed<E>(listener: impl Fn(&E) + Send + Sync + 'static) -> Box<dyn Fn(&E) + Send + Sync> {
+fn boxed<E>(listener: impl Fn(&E) + Send + Sync + 'static) -> Body<E> {
     Box::new(listener)
 }
 
@@ -151,7 +153,7 @@ fn observe<E: Trigger>(
 /// A channel of which every listener has an end of its own, which it is asked to empty after each event.
 struct Channel {
     sender: broadcast::Sender<u64>,
-    listeners: Vec<(broadcast::Receiver<u64>, Box<dyn Fn(&u64) + Send + Sync>)>,
+    listeners: Vec<(broadcast::Receiver<u64>, Body<u64>)>,
 }
 
 impl Channel {

@@ -140,7 +140,9 @@ impl AppBuilder {
         for module in self.modules {
             for registration in module.registrations {
                 match &registration.place {
-                    Place::Bus => bus_handlers.push((module.name.clone(), registration)),
+                    Place::Bus | Place::Buffered { .. } => {
+                        bus_handlers.push((module.name.clone(), registration))
+                    }
                     Place::Durable { name, .. } if !has_store => {
                         faults.push(format!(
                             "module {}: subscription {name:?} is durable, which needs a store",

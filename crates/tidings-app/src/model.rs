@@ -89,7 +89,7 @@ pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
                     .collect(),
                 durable: match &registration.place {
                     Place::Durable { name, .. } => Some(name.to_string()),
-                    Place::Bus => None,
+                    Place::Bus | Place::Buffered { .. } => None,
                 },
                 policy: registration.policy.clone(),
             })

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tidings_core::{
     BoxFuture, Call, Change, Commit, Cx, DeliveryInfo, DocumentChange, DocumentKey, DocumentRead,
     DocumentWrite, Documents, Effects, Envelope, Failure, Handled, Loaded, NoDocuments, OrFail, Refused,
-    Registration, Subscriber, Tenant, Text,
+    Registration, Subscriber, Tenant, Text, Wish,
 };
 use tidings_store::{AnyStore, Error};
 
@@ -47,6 +47,14 @@ async fn deliver(app: &Inner, registration: &Registration, name: &Text, envelope
         // Half of the jitter's range: a bus has no seed, and nothing that has to be spread over nodes.
         let wait =
             if failure.is_permanent() { None } else { registration.policy.retry.wait_after(attempt, 0.5) };
+        let wait = match failure.wish() {
+            Some(Wish::Later(wait)) => {
+                attempt -= 1;
+                Some(wait)
+            }
+            Some(Wish::Again(wished)) => wait.map(|_| wished),
+            None => wait,
+        };
         let Some(wait) = wait else { return Err(failure) };
         attempt += 1;
         tokio::select! {

@@ -1,6 +1,6 @@
 //! How a handler says that it failed, and whether trying again can help.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// Whether trying again can help. The one classification of errors in the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -37,8 +37,18 @@ impl fmt::Display for Kind {
 #[derive(Clone)]
 pub struct Failure {
     kind: Kind,
+    wish: Option<Wish>,
     message: Arc<str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What a handler wants done with a delivery that it did not handle, instead of what its policy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Try again after this time. It counts as an attempt.
+    Again(Duration),
+    /// Not now: come back after this time. It does not count as an attempt.
+    Later(Duration),
 }
 
 /// What a handler returns.
@@ -47,17 +57,42 @@ pub type Handled<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure that trying again may cure.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Transient, message: message.into().into(), source: None }
+        Self { kind: Kind::Transient, wish: None, message: message.into().into(), source: None }
+    }
+
+    /// A failure after which the delivery is tried again after `wait`, whatever wait the policy has; its attempts are
+    /// counted as ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_core::{Failure, Wish};
+    /// let busy = Failure::again(Duration::from_secs(5), "the printer is warming up");
+    /// assert_eq!(busy.wish(), Some(Wish::Again(Duration::from_secs(5))));
+    /// assert!(!busy.is_permanent());
+    /// ```
+    pub fn again(wait: Duration, message: impl Into<String>) -> Self {
+        Self { wish: Some(Wish::Again(wait)), ..Self::transient(message) }
+    }
+
+    /// Puts the delivery off by `wait`: it was not its time. This counts neither as an attempt nor against a circuit
+    /// breaker; events with the same key wait behind it.
+    pub fn later(wait: Duration, message: impl Into<String>) -> Self {
+        Self { wish: Some(Wish::Later(wait)), ..Self::transient(message) }
     }
 
     /// A failure that trying again cannot cure.
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Permanent, message: message.into().into(), source: None }
+        Self { kind: Kind::Permanent, wish: None, message: message.into().into(), source: None }
     }
 
     /// A failure of `kind` because of `source`, whose text becomes the message.
     pub fn of(kind: Kind, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self { kind, message: source.to_string().into(), source: Some(Arc::new(source)) }
+        Self { kind, wish: None, message: source.to_string().into(), source: Some(Arc::new(source)) }
+    }
+
+    /// What the handler wants done instead of what its policy says.
+    pub fn wish(&self) -> Option<Wish> {
+        self.wish
     }
 
     /// Whether trying again can help.

@@ -210,6 +210,13 @@ pub enum Start {
 pub enum Place {
     /// On the in-process bus.
     Bus,
+    /// In memory, on worker threads, through a bounded queue.
+    Buffered {
+        /// The name of the workers and their queue; empty are those everybody shares.
+        pool: Text,
+        /// Whether events with the same key are handled in order, one at a time.
+        ordered: bool,
+    },
     /// Behind a durable subscription of this name.
     Durable {
         /// The name: an identity that owns the checkpoint, written by its author.
@@ -241,6 +248,8 @@ pub struct Registration {
     pub function: &'static str,
     /// The function.
     pub handler: Boxed,
+    /// Called instead of giving a delivery up; if it fails too, the delivery is dead-lettered as it would have been.
+    pub fallback: Option<Boxed>,
 }
 
 impl Registration {
@@ -253,6 +262,7 @@ impl Registration {
             policy: Policy::default(),
             function: std::any::type_name::<H>(),
             handler: Arc::new(move |envelope, cx| handler.call(envelope, cx)),
+            fallback: None,
         }
     }
 
@@ -313,6 +323,38 @@ pub trait Subscribe<Shape>: Sized {
         registration
     }
 
+    /// Runs in memory, on worker threads, through a bounded queue with priorities: publishing does not wait for the
+    /// handler, and events with the same key are handled in order. A crash loses what is queued.
+    ///
+    /// ```
+    /// use tidings_core::{Cx, Envelope, Handled, Place, Subscribe};
+    /// async fn audit(any: Envelope, cx: Cx) -> Handled { Ok(()) }
+    /// let registration = audit.topic("order.**").buffered();
+    /// assert!(matches!(registration.place, Place::Buffered { ordered: true, .. }));
+    /// ```
+    fn buffered(self) -> Registration {
+        let mut registration = self.registration();
+        registration.place = Place::Buffered { pool: Text::default(), ordered: true };
+        registration
+    }
+
+    /// The same on workers and a queue of their own, called `name`: a handler that keeps its threads busy holds up
+    /// nobody outside its pool. Handlers may share one.
+    fn pool(self, name: impl Into<Text>) -> Registration {
+        let mut registration = self.registration();
+        let ordered = !matches!(registration.place, Place::Buffered { ordered: false, .. });
+        registration.place = Place::Buffered { pool: name.into(), ordered };
+        registration
+    }
+
+    /// Calls `handler` when a delivery would be given up: after the last attempt, after a permanent failure, and when a
+    /// direct call is refused by its policy. If it succeeds, the delivery is handled.
+    fn fallback<Other, H: Handler<Other>>(self, handler: H) -> Registration {
+        let mut registration = self.registration();
+        registration.fallback = Some(Arc::new(move |envelope, cx| handler.call(envelope, cx)));
+        registration
+    }
+
     /// Runs under `policy`.
     fn policy(self, policy: Policy) -> Registration {
         Registration { policy, ..self.registration() }
@@ -330,7 +372,7 @@ pub trait Subscribe<Shape>: Sized {
     /// Gives up the order of events with the same key.
     fn unordered(self) -> Registration {
         let mut registration = self.registration();
-        if let Place::Durable { ordered, .. } = &mut registration.place {
+        if let Place::Durable { ordered, .. } | Place::Buffered { ordered, .. } = &mut registration.place {
             *ordered = false;
         }
         registration

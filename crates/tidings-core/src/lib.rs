@@ -10,6 +10,7 @@ mod clock;
 pub mod cloudevents;
 mod commit;
 mod cx;
+mod dead;
 mod document;
 mod envelope;
 mod event;
@@ -33,13 +34,14 @@ pub use cx::{
     Change, Cx, DOCUMENT_ID_BYTES_MAX, DeliveryInfo, Documents, Effects, Loaded, NoDocuments, OpenCx,
     Outgoing, Publication, Refused, Subscriber, ViewCx, Write,
 };
+pub use dead::{ATTEMPTS_KEPT, Attempt, Dead, DeadLetters, ERROR_BYTES_MAX, Reason, keep_attempt};
 pub use document::{DocumentValue, TypedDocument, View};
 pub use envelope::{
     Attribute, Envelope, EnvelopeBuilder, EnvelopeError, HOPS_MAX, JSON, PAYLOAD_BYTES_MAX, PayloadForm,
     Priority, TAGS_MAX, TEXT_BYTES_MAX,
 };
 pub use event::{Event, EventInfo, Field, Text};
-pub use failure::{Failure, Handled, IntoHandled, Kind, OrFail};
+pub use failure::{Failure, Handled, IntoHandled, Kind, OrFail, Wish};
 pub use handler::{
     Argument, Asynchronous, Begun, Boxed, ByEnvelope, ByReference, CONCURRENCY, Call, Dependent, Handler, On,
     Place, Plain, Registration, Start, Subscribe, With, WithDependency,

@@ -21,7 +21,6 @@ use tokio::sync::oneshot;
 pub(crate) use self::{blocking::Turn, seal::Sealed};
 use crate::{
     Config, DeadLetter, Reason,
-    dead::ERROR_BYTES_MAX,
     delivery::{Accepted, Delivery, Outcome},
     rows::{Row, Rows, State},
     slots::{Seen, Slots},
@@ -380,7 +379,7 @@ impl Book {
 fn size(accepted: &Accepted) -> (usize, usize) {
     let Outcome::Handled(effects) = &accepted.outcome else {
         let trouble = accepted.delivery.trouble.as_ref().map_or(0, String::len);
-        return (2, 1_024 + trouble.min(ERROR_BYTES_MAX));
+        return (2, 1_024 + trouble.min(tidings_core::ERROR_BYTES_MAX));
     };
     let payloads =
         effects.events.iter().map(|event| event.envelope.payload().map_or(0, |bytes| bytes.len() + 64));

@@ -14,10 +14,9 @@ use tidings_core::{
 use tidings_store::{AnyStore, DocumentQuery, Error, Lease};
 
 use crate::{
-    Config, DeadLetter, Described, SUBSCRIPTIONS,
+    Config, DeadLetter, Described, Reason, SUBSCRIPTIONS,
     book::{Book, lease_name, rows_namespace},
     dead::dead_namespace,
-    delivery::Reason,
     rows::{Row, State, row_id},
     runner::load,
     shared::{Shared, newer},

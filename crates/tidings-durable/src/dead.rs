@@ -58,6 +58,3 @@ pub const DEAD_PREFIX: &str = "$dead/";
 
 /// The top-level fields of a dead letter it can be listed by.
 pub const DEAD_FIELDS: [&str; 3] = ["key", "name", "reason"];
-
-/// The most of an error's text that is kept, in bytes.
-pub(crate) const ERROR_BYTES_MAX: usize = 4_096;

@@ -1,7 +1,6 @@
 //! One event on its way to one handler, and what becomes of it.
 
-use serde::{Deserialize, Serialize};
-use tidings_core::{Effects, Position, Text, Timestamp};
+use tidings_core::{Effects, Position, Reason, Text, Timestamp};
 use tidings_store::Recorded;
 
 /// An event in the hands of a subscription.
@@ -55,35 +54,4 @@ pub(crate) enum Outcome {
 pub(crate) struct Accepted {
     pub delivery: Delivery,
     pub outcome: Outcome,
-}
-
-/// Why a delivery was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reason {
-    /// The handler said that trying again cannot help.
-    Permanent,
-    /// The last attempt failed too.
-    Exhausted,
-    /// It published at the end of a chain of more than 64 hops.
-    Loop,
-    /// It came after a dead letter of its key, when no more could wait.
-    Follower,
-    /// Its schema version is newer than this program knows.
-    Newer,
-    /// The store refused what the handler wanted written.
-    Refused,
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Permanent => "permanent",
-            Self::Exhausted => "exhausted",
-            Self::Loop => "loop",
-            Self::Follower => "follower",
-            Self::Newer => "newer",
-            Self::Refused => "refused",
-        })
-    }
 }

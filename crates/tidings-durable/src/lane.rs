@@ -13,7 +13,7 @@ use std::{
 use ahash::AHashMap;
 use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
 use tidings_core::{
-    BoxFuture, Call, Cx, DeliveryInfo, Effects, Failure, Handled, OpenCx, Refused, Subscriber, Text,
+    BoxFuture, Call, Cx, DeliveryInfo, Effects, Failure, Handled, OpenCx, Refused, Subscriber, Text, Wish,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -285,8 +285,13 @@ impl Lane {
             Ok(effects) => return self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) }),
             Err(failure) => failure,
         };
-        self.shared.failed();
         delivery.trouble = Some(failure.describe());
+        if let Some(Wish::Later(wait)) = failure.wish() {
+            // It was not its time: neither a failure nor an attempt.
+            delivery.calls += 1;
+            return self.come_back(delivery, wait);
+        }
+        self.shared.failed();
         if is_loop {
             let path = self.shared.path_to(&delivery.event).await;
             return self.offer(Accepted { delivery, outcome: Outcome::Dead { reason: Reason::Loop, path } });
@@ -294,6 +299,10 @@ impl Lane {
         let wait = match failure.is_permanent() {
             true => None,
             false => self.shared.policy.retry.wait_after(delivery.attempt, self.dice.roll()),
+        };
+        let wait = match failure.wish() {
+            Some(Wish::Again(wished)) => wait.map(|_| wished),
+            _ => wait,
         };
         let Some(wait) = wait else {
             let reason = if failure.is_permanent() { Reason::Permanent } else { Reason::Exhausted };
@@ -306,8 +315,14 @@ impl Lane {
         delivery.attempt += 1;
         delivery.calls += 1;
         self.shared.retried();
+        self.come_back(delivery, wait);
+    }
+
+    /// Has a delivery come back after a while: in memory, or as a row when that is long.
+    fn come_back(&mut self, delivery: Delivery, wait: Duration) {
         if wait > self.shared.config.short_wait {
-            self.offer(Accepted { delivery, outcome: Outcome::Later { due: now.after(wait) } });
+            let due = self.shared.clock.now().after(wait);
+            self.offer(Accepted { delivery, outcome: Outcome::Later { due } });
         } else {
             self.wait(delivery, wait);
         }

@@ -69,7 +69,7 @@ impl Declared {
     pub(crate) fn start(&self) -> Start {
         match self.registration.place {
             Place::Durable { start, .. } => start,
-            Place::Bus => Start::Beginning,
+            Place::Bus | Place::Buffered { .. } => Start::Beginning,
         }
     }
 

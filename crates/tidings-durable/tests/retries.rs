@@ -326,3 +326,36 @@ fn an_unkeyed_delivery_that_waits_blocks_nobody() {
     assert_eq!(calls.ids().last().map(String::as_str), Some("1"));
     assert!(world.rows("s").is_empty() && world.dead("s").is_empty());
 }
+
+#[test]
+fn a_handler_may_ask_for_another_wait_and_its_attempts_are_counted() {
+    let (world, calls) = (World::new(), Calls::default());
+    let noted = calls.clone();
+    let handler = on("s", move |event, cx| {
+        noted.note(&event, &cx);
+        async { Err(Failure::again(secs(7), "the printer is warming up")) }
+    });
+    let node = world.start([handler.policy(Policy::new().retry(Retry::constant(ms(100)).attempts(3)))]);
+    world.put([order("k", 1)]);
+    node.settle();
+    assert_eq!(waits(&calls, "1"), [secs(7), secs(7)]);
+    assert_eq!((world.dead("s")[0].reason, world.dead("s")[0].attempts), (Reason::Exhausted, 3));
+}
+
+#[test]
+fn a_delivery_that_is_put_off_uses_no_attempt_and_its_key_waits() {
+    let (world, calls) = (World::new(), Calls::default());
+    let noted = calls.clone();
+    let handler = on("s", move |event, cx| {
+        noted.note(&event, &cx);
+        let early = noted.of("1").len() < 12;
+        async move { if early { Err(Failure::later(secs(3), "the shop is closed")) } else { Ok(()) } }
+    });
+    let node = world.start([handler.policy(Policy::new().retry(Retry::none()))]);
+    world.put([order("k", 1), order("k", 2)]);
+    node.settle();
+    assert_eq!(waits(&calls, "1"), [secs(3); 11]);
+    assert_eq!(calls.of("2").len(), 1, "it came after the one it waited behind");
+    assert!(calls.of("2")[0].at >= calls.of("1")[11].at);
+    assert_eq!((world.dead("s").len(), node.status().failures, node.status().retries), (0, 0, 0));
+}

@@ -12,17 +12,18 @@ pub use tidings_app::{
     Publish, PublishError, Receipt, ViewReader, signals,
 };
 pub use tidings_core::{
-    Append, Argument, Asynchronous, Attribute, Backoff, Begun, BlindChange, BlindError, BlobChange,
-    BoxFuture, Boxed, ByEnvelope, ByReference, COMMIT_BYTES_MAX, CONCURRENCY, Call, Change, Changes,
-    CheckpointMove, Clock, Commit, Cx, DOCUMENT_ID_BYTES_MAX, DeliveryInfo, Dependent, DocumentChange,
-    DocumentKey, DocumentRead, DocumentValue, DocumentWrite, Documents, DueChange, DueRow, Effects, Envelope,
-    EnvelopeBuilder, EnvelopeError, Event, EventInfo, EventQuery, EventTime, EventTimeParts, Expected,
-    Failure, Fence, Field, HOPS_MAX, Handled, Handler, IntoHandled, JSON, Kind, Loaded, ManualClock,
-    NoDocuments, NothingSince, On, OpenCx, OrFail, Outgoing, PAYLOAD_BYTES_MAX, Pattern, PayloadForm, Place,
-    Plain, Policy, Position, Priority, Publication, Refused, Registration, Retry, SEGMENTS_MAX, Start,
-    Subscribe, Subscriber, SystemClock, TAGS_MAX, TEXT_BYTES_MAX, TOPIC_BYTES_MAX, Tenant, Text, TimeError,
-    Timestamp, TopicError, TypedDocument, View, ViewCx, WRITES_MAX, With, WithDependency, Write, apply_blind,
-    category, check_topic, cloudevents, id, index_text, lint, position_text,
+    ATTEMPTS_KEPT, Append, Argument, Asynchronous, Attempt, Attribute, Backoff, Begun, BlindChange,
+    BlindError, BlobChange, BoxFuture, Boxed, ByEnvelope, ByReference, COMMIT_BYTES_MAX, CONCURRENCY, Call,
+    Change, Changes, CheckpointMove, Clock, Commit, Cx, DOCUMENT_ID_BYTES_MAX, Dead, DeadLetters,
+    DeliveryInfo, Dependent, DocumentChange, DocumentKey, DocumentRead, DocumentValue, DocumentWrite,
+    Documents, DueChange, DueRow, ERROR_BYTES_MAX, Effects, Envelope, EnvelopeBuilder, EnvelopeError, Event,
+    EventInfo, EventQuery, EventTime, EventTimeParts, Expected, Failure, Fence, Field, HOPS_MAX, Handled,
+    Handler, IntoHandled, JSON, Kind, Loaded, ManualClock, NoDocuments, NothingSince, On, OpenCx, OrFail,
+    Outgoing, PAYLOAD_BYTES_MAX, Pattern, PayloadForm, Place, Plain, Policy, Position, Priority, Publication,
+    Reason, Refused, Registration, Retry, SEGMENTS_MAX, Start, Subscribe, Subscriber, SystemClock, TAGS_MAX,
+    TEXT_BYTES_MAX, TOPIC_BYTES_MAX, Tenant, Text, TimeError, Timestamp, TopicError, TypedDocument, View,
+    ViewCx, WRITES_MAX, Wish, With, WithDependency, Write, apply_blind, category, check_topic, cloudevents,
+    id, index_text, lint, position_text,
 };
 pub use tidings_macros::{Event, event};
 

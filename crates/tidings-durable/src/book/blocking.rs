@@ -5,7 +5,6 @@ use tidings_core::{Position, Text};
 use super::Book;
 use crate::{
     DeadLetter, Reason,
-    dead::ERROR_BYTES_MAX,
     delivery::Delivery,
     rows::{Row, State},
 };
@@ -164,5 +163,5 @@ impl Book {
 
 /// As much of an error's text as is kept.
 pub(super) fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(ERROR_BYTES_MAX)]
+    &text[..text.floor_char_boundary(tidings_core::ERROR_BYTES_MAX)]
 }

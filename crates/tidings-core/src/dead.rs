@@ -90,7 +90,7 @@ pub fn keep_attempt(attempts: &mut Vec<Attempt>, mut attempt: Attempt) {
 
 /// A delivery that is given up.
 #[derive(Debug, Clone)]
-pub struct Dead {
+pub struct GivenUp {
     /// The event.
     pub envelope: Envelope,
     /// The handler that failed: where a replay goes, and nowhere else.
@@ -111,7 +111,7 @@ pub trait DeadLetters: Send + Sync {
     ///
     /// # Errors
     /// When it could not be kept; whoever gives it up tries again.
-    fn keep(&self, dead: Dead) -> BoxFuture<'_, Handled>;
+    fn keep(&self, given_up: GivenUp) -> BoxFuture<'_, Handled>;
 }
 
 #[cfg(test)]

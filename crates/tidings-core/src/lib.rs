@@ -34,7 +34,7 @@ pub use cx::{
     Change, Cx, DOCUMENT_ID_BYTES_MAX, DeliveryInfo, Documents, Effects, Loaded, NoDocuments, OpenCx,
     Outgoing, Publication, Refused, Subscriber, ViewCx, Write,
 };
-pub use dead::{ATTEMPTS_KEPT, Attempt, Dead, DeadLetters, ERROR_BYTES_MAX, Reason, keep_attempt};
+pub use dead::{ATTEMPTS_KEPT, Attempt, DeadLetters, ERROR_BYTES_MAX, GivenUp, Reason, keep_attempt};
 pub use document::{DocumentValue, TypedDocument, View};
 pub use envelope::{
     Attribute, Envelope, EnvelopeBuilder, EnvelopeError, HOPS_MAX, JSON, PAYLOAD_BYTES_MAX, PayloadForm,

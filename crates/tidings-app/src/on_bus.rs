@@ -45,8 +45,7 @@ async fn deliver(app: &Inner, registration: &Registration, name: &Text, envelope
             Err(failure) => failure,
         };
         // Half of the jitter's range: a bus has no seed, and nothing that has to be spread over nodes.
-        let wait =
-            if failure.is_permanent() { None } else { registration.policy.retry.wait_after(attempt, 0.5) };
+        let wait = if failure.is_permanent() { None } else { registration.policy.wait_after(attempt, 0.5) };
         let wait = match failure.wish() {
             Some(Wish::Later(wait)) => {
                 attempt -= 1;
@@ -87,7 +86,7 @@ async fn once(
             ..Subscriber::new(name.clone(), app.source.clone())
         };
         let (cx, open) = Cx::open(info, Arc::new(subscriber));
-        let timeout: Duration = registration.policy.timeout;
+        let timeout: Duration = registration.policy.call_timeout();
         match (registration.handler)(envelope, cx) {
             Call::Done(result) => result?,
             Call::Waiting(future) => tokio::select! {

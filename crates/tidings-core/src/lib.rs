@@ -19,6 +19,8 @@ mod handler;
 pub mod id;
 pub mod lint;
 mod policy;
+mod ports;
+pub mod span;
 mod time;
 mod topic;
 
@@ -46,7 +48,12 @@ pub use handler::{
     Argument, Asynchronous, Begun, Boxed, ByEnvelope, ByReference, CONCURRENCY, Call, Dependent, Handler, On,
     Place, Plain, Registration, Start, Subscribe, With, WithDependency,
 };
-pub use policy::{Backoff, Policy, Retry};
+pub use policy::{
+    Backoff, Bulkhead, By, CALL_TIMEOUT, Circuit, CircuitMode, Dead, DeadReason, DeadRule, Defaults,
+    Idempotency, Keeper, Per, Policy, QUARANTINE_AFTER, Rate, RateKind, Retry, Shed, Slow, Then, Trip,
+    Window,
+};
+pub use ports::{Answer, Claim, ClaimAsk, Claimed, Claims, Counters, FLAG_HASH, Flag, FlagAsk, Flags, Take};
 pub use time::{EventTime, EventTimeParts, TimeError, Timestamp};
 pub use topic::{Pattern, SEGMENTS_MAX, TOPIC_BYTES_MAX, TopicError, category, check_topic};
 

@@ -236,7 +236,7 @@ impl Lane {
                 match futures_util::poll!(&mut future) {
                     std::task::Poll::Ready(result) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
                     std::task::Poll::Pending => {
-                        let (clock, timeout) = (shared.clock.clone(), shared.policy.timeout);
+                        let (clock, timeout) = (shared.clock.clone(), shared.policy.call_timeout());
                         self.calls += 1;
                         self.running.push(Box::pin(async move {
                             let result =
@@ -298,7 +298,7 @@ impl Lane {
         }
         let wait = match failure.is_permanent() {
             true => None,
-            false => self.shared.policy.retry.wait_after(delivery.attempt, self.dice.roll()),
+            false => self.shared.policy.wait_after(delivery.attempt, self.dice.roll()),
         };
         let wait = match failure.wish() {
             Some(Wish::Again(wished)) => wait.map(|_| wished),

@@ -132,7 +132,7 @@ impl Shared {
 
     /// The wait, or a longer one where the budget of retries is used up.
     pub(crate) fn within_budget(&self, now: Timestamp, wait: Duration) -> Duration {
-        let Some(per_minute) = self.policy.retry.budget_per_minute else { return wait };
+        let Some(per_minute) = self.policy.budget_per_minute() else { return wait };
         let most = per_minute.max(1) as usize;
         // The latest retries, in order. With this many of them after one of them, none may come within its minute.
         let mut retries = self.budget.lock();

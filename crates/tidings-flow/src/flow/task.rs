@@ -72,8 +72,7 @@ impl<O: Operator> Task<O> {
                 out = Arc::new(rest);
                 self.shared.state.lock().delivering = Some(out.clone());
             }
-            let wait =
-                if failure.is_permanent() { None } else { self.policy.retry.wait_after(attempt, dice()) };
+            let wait = if failure.is_permanent() { None } else { self.policy.wait_after(attempt, dice()) };
             let Some(wait) = wait else { return self.give_up(out, failure, attempt) };
             tracing::warn!(attempt, ?wait, %failure, "a flow's consumer failed and is called again");
             self.shared.state.lock().figures.retried += 1;
@@ -87,7 +86,7 @@ impl<O: Operator> Task<O> {
             Ok(call) => AssertUnwindSafe(call).catch_unwind(),
             Err(panic) => return Err(panicked(panic).into()),
         };
-        let timeout = self.policy.timeout;
+        let timeout = self.policy.call_timeout();
         tokio::select! {
             biased;
             answer = call => answer.unwrap_or_else(|panic| Err(panicked(panic).into())),

@@ -1,63 +1,14 @@
-//! What happens when a handler fails, as data beside the handler.
+//! When a failed delivery is tried again.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// What surrounds the calls of one handler.
-///
-/// ```
-/// use std::time::Duration;
-/// use tidings_core::{Policy, Retry};
-/// let policy = Policy::new()
-///     .retry(Retry::exponential(Duration::from_millis(100), Duration::from_secs(30)).attempts(5))
-///     .timeout(Duration::from_secs(10));
-/// assert_eq!(policy.retry.attempts, 5);
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Policy {
-    /// When a failed delivery is tried again.
-    pub retry: Retry,
-    /// How long one call may take; over it the call is dropped and counts as a transient failure.
-    pub timeout: Duration,
-}
+use super::{Faults, join};
+use crate::span;
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self { retry: Retry::default(), timeout: Duration::from_secs(30) }
-    }
-}
-
-impl Policy {
-    /// The defaults: [`Retry::default`] and 30 seconds a call.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// When a failed delivery is tried again.
-    #[must_use]
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// How long one call may take.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// What is wrong with the values, each with the path of its field.
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = self.retry.faults();
-        if self.timeout.is_zero() {
-            faults.push("timeout: must not be 0, or every call fails".into());
-        }
-        faults
-    }
-}
+/// The most retries a minute a budget may name: each of them is remembered for a minute.
+const BUDGET_MAX: u32 = 1_000_000;
 
 /// When a failed delivery is tried again. Permanent failures never are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,11 +19,13 @@ pub struct Retry {
     /// How the wait grows.
     pub backoff: Backoff,
     /// The wait grows no further than this. Jitter comes after it, so that capped waits spread as evenly as others.
+    #[serde(with = "span")]
     pub cap: Duration,
     /// Each wait is multiplied by a factor drawn evenly from `1 - jitter ..= 1 + jitter`.
     pub jitter: f64,
     /// The most retries a minute over all deliveries of the handler; a retry over the budget waits for its turn. `None`
-    /// is no bound.
+    /// is no bound; at most 1,000,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_per_minute: Option<u32>,
 }
 
@@ -81,13 +34,13 @@ pub struct Retry {
 #[serde(rename_all = "lowercase")]
 pub enum Backoff {
     /// Always the same.
-    Constant(Duration),
+    Constant(#[serde(with = "span")] Duration),
     /// Once, twice, three times this.
-    Linear(Duration),
+    Linear(#[serde(with = "span")] Duration),
     /// This, then doubling.
-    Exponential(Duration),
+    Exponential(#[serde(with = "span")] Duration),
     /// One entry a retry; the last repeats.
-    Table(Vec<Duration>),
+    Table(#[serde(with = "span::list")] Vec<Duration>),
 }
 
 impl Default for Retry {
@@ -109,9 +62,9 @@ impl Retry {
         Self { attempts: 1, ..Self::default() }
     }
 
-    /// Always the same wait.
+    /// Always the same wait. The cap is raised to it.
     pub fn constant(wait: Duration) -> Self {
-        Self { backoff: Backoff::Constant(wait), ..Self::default() }
+        Self { backoff: Backoff::Constant(wait), cap: wait.max(Self::default().cap), ..Self::default() }
     }
 
     /// `step`, twice `step`, three times `step`, at most `cap`.
@@ -124,11 +77,12 @@ impl Retry {
         Self { backoff: Backoff::Exponential(first), cap, ..Self::default() }
     }
 
-    /// These waits, the last repeating. Attempts are one more than entries.
+    /// These waits, the last repeating. Attempts are one more than entries; the cap is raised to the longest.
     pub fn table(waits: impl Into<Vec<Duration>>) -> Self {
         let waits = waits.into();
         let attempts = u32::try_from(waits.len()).unwrap_or(u32::MAX).saturating_add(1);
-        Self { attempts, backoff: Backoff::Table(waits), ..Self::default() }
+        let cap = waits.iter().copied().fold(Self::default().cap, Duration::max);
+        Self { attempts, backoff: Backoff::Table(waits), cap, ..Self::default() }
     }
 
     /// Calls in all, the first included.
@@ -174,21 +128,58 @@ impl Retry {
         Some(Duration::from_secs_f64(base.min(self.cap).as_secs_f64() * factor.max(0.0)))
     }
 
-    fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    pub(super) fn faults(&self, found: &mut Faults) {
         if self.attempts == 0 {
-            faults.push("retry.attempts: must be at least 1, the first call".into());
+            found.add("retry.attempts", "must be at least 1, the first call");
         }
-        if !(0.0..=1.0).contains(&self.jitter) {
-            faults.push(format!("retry.jitter: must be between 0 and 1, not {}", self.jitter));
+        found.share("retry.jitter", self.jitter, 0.0);
+        let (waits, longest) = match &self.backoff {
+            Backoff::Constant(wait) | Backoff::Linear(wait) | Backoff::Exponential(wait) => (1, *wait),
+            Backoff::Table(waits) => (waits.len(), waits.iter().copied().max().unwrap_or_default()),
+        };
+        if waits == 0 && self.attempts > 1 {
+            found.add("retry.backoff", "a table needs at least one entry");
         }
-        if matches!(&self.backoff, Backoff::Table(waits) if waits.is_empty()) && self.attempts > 1 {
-            faults.push("retry.backoff: a table needs at least one entry".into());
+        if longest > self.cap && self.attempts > 1 {
+            let (longest, cap) = (span::text(longest), span::text(self.cap));
+            found.add("retry.cap", &format!("{cap} is less than the {longest} of the backoff"));
         }
-        if self.budget_per_minute == Some(0) {
-            faults.push("retry.budget_per_minute: 0 would never retry; say attempts = 1".into());
+        match self.budget_per_minute {
+            Some(0) => found.add("retry.budget_per_minute", "0 would never retry; say attempts = 1"),
+            Some(budget) if budget > BUDGET_MAX => {
+                found.add("retry.budget_per_minute", &format!("at most {BUDGET_MAX}, not {budget}"));
+            }
+            Some(_) | None => {}
         }
-        faults
+    }
+}
+
+impl fmt::Display for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.attempts <= 1 {
+            return f.write_str("no retry");
+        }
+        write!(f, "{} attempts, {}, at most {}", self.attempts, self.backoff, span::text(self.cap))?;
+        if self.jitter > 0.0 {
+            write!(f, " ±{} %", self.jitter * 100.0)?;
+        }
+        match self.budget_per_minute {
+            Some(budget) => write!(f, ", {budget} retries a minute"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(wait) => write!(f, "{} each", span::text(*wait)),
+            Self::Linear(step) => write!(f, "linear from {}", span::text(*step)),
+            Self::Exponential(first) => write!(f, "exponential from {}", span::text(*first)),
+            Self::Table(waits) => {
+                write!(f, "after {}", join(waits.iter().map(|wait| span::text(*wait)), "/"))
+            }
+        }
     }
 }
 
@@ -222,12 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_found_at_once() {
-        let policy = Policy::new()
-            .timeout(Duration::ZERO)
-            .retry(Retry { budget_per_minute: Some(0), ..Retry::table([]).attempts(0).jitter(f64::NAN) });
-        assert_eq!(policy.faults().len(), 4);
-        assert_eq!(Policy::new().retry(Retry::table([]).attempts(2)).faults().len(), 1);
-        assert!(Policy::new().faults().is_empty());
+    fn what_is_said_is_waited_also_over_the_default_cap() {
+        assert_eq!(Retry::constant(ms(60_000)).jitter(0.0).wait_after(1, 0.5), Some(ms(60_000)));
+        assert_eq!(Retry::table([ms(1), ms(60_000)]).jitter(0.0).wait_after(2, 0.5), Some(ms(60_000)));
     }
 }

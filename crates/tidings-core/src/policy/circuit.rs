@@ -33,8 +33,8 @@ pub struct Circuit {
     /// How long it stays open before it lets probes through.
     #[serde(with = "span")]
     pub reset: Duration,
-    /// How many calls it lets through half-open. They decide together: as many as the failures in a row that open it,
-    /// or the share of failures, close it or open it again.
+    /// How many calls it lets through half-open. By failures in a row, the first probe that fails opens it again, and
+    /// it closes when all have worked; by share, it is decided when all have answered.
     pub probes: u32,
     /// How long one call may take; [`CALL_TIMEOUT`] where neither this nor the policy's timeout is said.
     #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]

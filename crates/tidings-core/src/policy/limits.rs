@@ -227,6 +227,9 @@ impl Rate {
     pub(super) fn faults(&self, found: &mut Faults) {
         found.count("rate.permits", self.permits as usize, RATE_MAX);
         found.span("rate.per", Some(self.per), "there is no time to count in");
+        if !self.per.is_zero() && u128::from(self.permits) > self.per.as_nanos() {
+            found.add("rate.permits", "is more than one a nanosecond");
+        }
         if let Some(burst) = self.burst {
             found.count("rate.burst", burst as usize, RATE_MAX);
             if self.kind == RateKind::Window {

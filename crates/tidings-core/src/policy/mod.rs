@@ -39,7 +39,7 @@ use crate::{Text, span};
 ///     .rate(Rate::per_second(1_000));
 /// assert!(policy.faults().is_empty());
 /// assert_eq!(policy.retry.as_ref().map(|retry| retry.attempts), Some(5));
-/// assert!(policy.to_string().starts_with("rate 1000 a second"));
+/// assert!(policy.to_string().starts_with("circuit opens after 5 failures in a row"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -47,28 +47,28 @@ pub struct Policy {
     /// A feature flag that has to be on for the delivery's key, besides those set on the event, handler or topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flag: Option<Text>,
-    /// The most a delivery may take from its first attempt on, waits included; over it, it is given up.
-    #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<Duration>,
     /// How often the process may die with a delivery in its hands before the delivery is quarantined: at the second
     /// time, unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine_after: Option<u32>,
-    /// What is the same delivery, and is handled once.
+    /// The most a delivery may take from its first attempt on, waits included; over it, it is given up.
+    #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+    /// When calls are not even tried, because they have been failing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub idempotency: Option<Idempotency>,
+    pub circuit: Option<Circuit>,
     /// What is refused when latency passes its target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shed: Option<Shed>,
     /// How many deliveries may start in a span of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// When calls are not even tried, because they have been failing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub circuit: Option<Circuit>,
     /// How many calls may run at once, together with others of the same pool.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bulkhead: Option<Bulkhead>,
+    /// What is the same delivery, and is handled once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
     /// How long one call may take; over it the call is dropped and counts as a transient failure.
     #[serde(with = "span::option", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
@@ -239,11 +239,11 @@ impl Policy {
         {
             found.add("timeout", "is longer than the deadline of the whole delivery, so it is never reached");
         }
-        self.idempotency.iter().for_each(|part| part.faults(&mut found));
+        self.circuit.iter().for_each(|part| part.faults(self.timeout, &mut found));
         self.shed.iter().for_each(|part| part.faults(&mut found));
         self.rate.iter().for_each(|part| part.faults(&mut found));
-        self.circuit.iter().for_each(|part| part.faults(self.timeout, &mut found));
         self.bulkhead.iter().for_each(|part| part.faults(&mut found));
+        self.idempotency.iter().for_each(|part| part.faults(&mut found));
         self.retry.iter().for_each(|part| part.faults(&mut found));
         self.dead.iter().for_each(|part| part.faults(&mut found));
         found.into_vec()
@@ -255,13 +255,13 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = [
             self.flag.as_ref().map(|flag| format!("flag {flag}")),
-            self.deadline.map(|deadline| format!("deadline {}", span::text(deadline))),
             self.quarantine_after.map(|crashes| format!("quarantine after {crashes} crashes")),
-            self.idempotency.as_ref().map(ToString::to_string),
+            self.deadline.map(|deadline| format!("deadline {}", span::text(deadline))),
+            self.circuit.as_ref().map(ToString::to_string),
             self.shed.as_ref().map(ToString::to_string),
             self.rate.as_ref().map(ToString::to_string),
-            self.circuit.as_ref().map(ToString::to_string),
             self.bulkhead.as_ref().map(ToString::to_string),
+            self.idempotency.as_ref().map(ToString::to_string),
             self.timeout.map(|timeout| format!("timeout {}", span::text(timeout))),
             self.retry.as_ref().map(ToString::to_string),
             self.dead.as_ref().map(ToString::to_string),

@@ -1,0 +1,273 @@
+//! Which worker an entry goes to, and how keys move between workers.
+//!
+//! Keys belong to partitions, a partition to one worker at a time. Two locks guard a worker's part: that of its lanes,
+//! and that of its inbox, taken in this order, and of several workers by their number. Whoever leaves an entry looks
+//! again, under the lock of the inbox, whether it is still the right one; whoever moves a partition holds all four locks
+//! of the two workers. So the order of a key survives the move without any message.
+
+use std::cell::Cell;
+
+use crate::{
+    inbox::Inbox,
+    lanes::{Job, Lanes},
+    levels::LEVELS,
+    sync::{AtomicU8, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering, lock},
+};
+
+/// How many partitions keys are divided into.
+pub(crate) const PARTITIONS: usize = 256;
+
+/// One worker's part.
+#[derive(Debug)]
+pub(crate) struct Place<T> {
+    pub(crate) inbox: Inbox<T>,
+    lanes: Mutex<Lanes<T>>,
+    /// How many wait in the lanes, for a look without the lock.
+    len: AtomicUsize,
+}
+
+/// All workers' parts.
+#[derive(Debug)]
+pub(crate) struct Post<T> {
+    places: Vec<Place<T>>,
+    owners: Vec<AtomicU8>,
+    /// The workers that get entries, a bit each.
+    open: AtomicU32,
+    /// Whoever changes who gets what.
+    moving: Mutex<()>,
+}
+
+impl<T> Post<T> {
+    /// With this many places, of which the first is open.
+    pub(crate) fn new(places: usize, weights: Option<[u32; LEVELS]>, ageing: i64) -> Self {
+        let place = || Place {
+            inbox: Inbox::new(),
+            lanes: Mutex::new(Lanes::new(weights, ageing)),
+            len: AtomicUsize::new(0),
+        };
+        Self {
+            places: (0..places).map(|_| place()).collect(),
+            owners: (0..PARTITIONS).map(|_| AtomicU8::new(0)).collect(),
+            open: AtomicU32::new(1),
+            moving: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn place(&self, worker: usize) -> &Place<T> {
+        &self.places[worker]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Leaves an entry with the worker it belongs to.
+    pub(crate) fn push(&self, mut job: Job<T>, stamp: impl Fn() -> i64) {
+        loop {
+            let pushed = if job.keyed {
+                let owner = &self.owners[partition(job.key)];
+                let worker = owner.load(Ordering::Acquire);
+                let still = || owner.load(Ordering::Acquire) == worker;
+                self.places[usize::from(worker)].inbox.push(job, still, &stamp)
+            } else {
+                let worker = self.less_loaded(self.open.load(Ordering::Acquire));
+                self.places[worker].inbox.push(job, || self.is_open(worker), &stamp)
+            };
+            match pushed {
+                Ok(()) => return,
+                Err(again) => job = again,
+            }
+        }
+    }
+
+    /// Whether a worker gets entries.
+    pub(crate) fn is_open(&self, worker: usize) -> bool {
+        self.open.load(Ordering::Acquire) & (1 << worker) != 0
+    }
+
+    /// Of two open workers, the one with less to do.
+    fn less_loaded(&self, open: u32) -> usize {
+        let first = open.trailing_zeros() as usize;
+        let count = open.count_ones();
+        if count <= 1 {
+            return first;
+        }
+        thread_local!(static TURN: Cell<u32> = const { Cell::new(0) });
+        let turn = TURN.with(|turn| {
+            turn.set(turn.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+            turn.get() >> 8
+        });
+        let (one, other) = (nth(open, turn % count), nth(open, (turn % count + 1 + turn / count % (count - 1)) % count));
+        if self.places[other].load() < self.places[one].load() { other } else { one }
+    }
+
+    /// Opens exactly these workers, and moves what has to move: keys to new owners, evenly and as few as can be, and
+    /// what has no key away from those that are closed. Answers whether anything was to be changed.
+    pub(crate) fn open(&self, workers: u32, now: i64) -> bool {
+        let _moving = lock(&self.moving);
+        if self.open.swap(workers, Ordering::AcqRel) == workers {
+            return false;
+        }
+        let target = self.even(workers);
+        let bits = |worker: usize| workers & (1 << worker) != 0;
+        for from in 0..self.places.len() {
+            for to in 0..self.places.len() {
+                let moved = (0..PARTITIONS).any(|at| self.owner(at) == from && target[at] == to);
+                if from != to && moved {
+                    self.hand_over(from, to, &target, now);
+                }
+            }
+        }
+        for closed in (0..self.places.len()).filter(|worker| !bits(*worker)) {
+            let mut out = Vec::new();
+            let mut lanes = self.lanes_of(closed, now);
+            let all = lanes.len();
+            lanes.unkeyed(all, &mut out);
+            self.places[closed].sized(&lanes);
+            drop(lanes);
+            for job in out {
+                let since = job.since;
+                self.push(job, || since);
+            }
+        }
+        true
+    }
+
+    fn owner(&self, at: usize) -> usize {
+        usize::from(self.owners[at].load(Ordering::Acquire))
+    }
+
+    /// Who is to own each partition.
+    fn even(&self, workers: u32) -> Vec<usize> {
+        let count = workers.count_ones() as usize;
+        let (least, more) = (PARTITIONS / count.max(1), PARTITIONS % count.max(1));
+        let share = |nth: usize| least + usize::from(nth < more);
+        let mut room: Vec<_> = (0..count).map(|nth_one| (nth(workers, nth_one as u32), share(nth_one))).collect();
+        let mut target: Vec<usize> = (0..PARTITIONS).map(|at| self.owner(at)).collect();
+        let mut homeless = Vec::new();
+        for (at, owner) in target.iter().enumerate() {
+            match room.iter_mut().find(|(worker, left)| worker == owner && *left > 0) {
+                Some((_, left)) => *left -= 1,
+                None => homeless.push(at),
+            }
+        }
+        for at in homeless {
+            if let Some((worker, left)) = room.iter_mut().find(|(_, left)| *left > 0) {
+                (target[at], *left) = (*worker, *left - 1);
+            }
+        }
+        target
+    }
+
+    fn hand_over(&self, from: usize, to: usize, target: &[usize], now: i64) {
+        let (low, high) = (from.min(to), from.max(to));
+        let (mut one, mut two) = (lock(&self.places[low].lanes), lock(&self.places[high].lanes));
+        let (giver, taker) = if from == low { (&mut one, &mut two) } else { (&mut two, &mut one) };
+        self.places[low].inbox.held(|first| {
+            self.places[high].inbox.held(|second| {
+                for job in (if from == low { first } else { second }).drain(..) {
+                    giver.push(job, now);
+                }
+                let moves = |at: usize| self.owner(at) == from && target[at] == to;
+                for (key, lane) in giver.leaving(|key| moves(partition(key))) {
+                    taker.arrive(key, lane, now);
+                }
+                for at in (0..PARTITIONS).filter(|at| moves(*at)) {
+                    self.owners[at].store(to as u8, Ordering::Release);
+                }
+            });
+        });
+        self.places[from].sized(giver);
+        self.places[to].sized(taker);
+        drop((one, two));
+        self.places[from].inbox.wake();
+        self.places[to].inbox.wake();
+    }
+
+    /// A worker's lanes, with all that was left in its inbox.
+    pub(crate) fn lanes_of(&self, worker: usize, now: i64) -> MutexGuard<'_, Lanes<T>> {
+        let place = &self.places[worker];
+        let mut lanes = lock(&place.lanes);
+        place.inbox.held(|jobs| {
+            for job in jobs.drain(..) {
+                lanes.push(job, now);
+            }
+        });
+        place.sized(&lanes);
+        lanes
+    }
+
+    /// Puts one back that was taken out without being run, to the front of its key.
+    pub(crate) fn put_back(&self, job: Job<T>, now: i64) {
+        if !job.keyed {
+            let since = job.since;
+            return self.push(job, || since);
+        }
+        let owner = &self.owners[partition(job.key)];
+        loop {
+            let lives = owner.load(Ordering::Acquire);
+            let place = &self.places[usize::from(lives)];
+            let mut lanes = lock(&place.lanes);
+            if owner.load(Ordering::Acquire) == lives {
+                lanes.put_back(job, now);
+                place.sized(&lanes);
+                drop(lanes);
+                return place.inbox.wake();
+            }
+        }
+    }
+
+    /// Ends an entry with a key, or lets it run again, wherever the key lives by now.
+    pub(crate) fn settle(&self, worker: usize, key: u64, again: Option<Job<T>>, now: i64) {
+        let owner = &self.owners[partition(key)];
+        loop {
+            let lives = owner.load(Ordering::Acquire);
+            let place = &self.places[usize::from(lives)];
+            let mut lanes = lock(&place.lanes);
+            if owner.load(Ordering::Acquire) != lives {
+                continue;
+            }
+            match again {
+                Some(job) => lanes.again(job, now),
+                None => lanes.settle(key, now),
+            }
+            place.sized(&lanes);
+            drop(lanes);
+            if usize::from(lives) != worker {
+                place.inbox.wake();
+            }
+            return;
+        }
+    }
+}
+
+impl<T> Place<T> {
+    /// The lanes as they are, without what is in the inbox.
+    pub(crate) fn lanes(&self) -> MutexGuard<'_, Lanes<T>> {
+        lock(&self.lanes)
+    }
+
+    /// To be called under the lanes' lock whenever their number has changed.
+    pub(crate) fn sized(&self, lanes: &Lanes<T>) {
+        self.len.store(lanes.len(), Ordering::Relaxed);
+    }
+
+    /// About how many wait.
+    pub(crate) fn load(&self) -> usize {
+        self.inbox.len() + self.len.load(Ordering::Relaxed)
+    }
+}
+
+/// The partition of a key: its low bits would do for a hash, and its high ones for a number.
+pub(crate) fn partition(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+}
+
+/// The number of the n-th bit that is set.
+fn nth(bits: u32, n: u32) -> usize {
+    let mut bits = bits;
+    for _ in 0..n {
+        bits &= bits.wrapping_sub(1);
+    }
+    bits.trailing_zeros() as usize
+}

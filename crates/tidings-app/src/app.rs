@@ -16,10 +16,11 @@ use tidings_core::{
     Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Text, View,
 };
 use tidings_durable::{Left, Node, Status};
+use tidings_flow::Drain;
 use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Model, Publish, PublishError, ViewReader, model::MODELS};
+use crate::{FlowLeft, Model, Publish, PublishError, ViewReader, flows::Flows, model::MODELS};
 
 /// An application: modules on a bus and a store.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub closing: CancellationToken,
     /// Calls of handlers on the bus.
     pub calls: TaskTracker,
+    /// Flows, and handlers of batches on the bus.
+    pub flows: Flows,
     pub started: AtomicBool,
 }
 
@@ -49,6 +52,9 @@ pub struct Drained {
     pub bus_calls: usize,
     /// Durable subscriptions that had something left.
     pub subscriptions: Vec<Left>,
+    /// Flows and handlers of batches on the bus that had something left, or had given something up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<FlowLeft>,
     /// What went wrong on the way.
     pub troubles: Vec<String>,
 }
@@ -74,6 +80,9 @@ impl fmt::Display for Drained {
                 "{}: {} running, {} not settled, {} waiting, {} parked",
                 left.subscription, left.running, left.unsettled, left.waiting, left.parked
             ));
+        }
+        for left in &self.flows {
+            parts.push(format!("{}: {} not done, {} given up", left.name, left.outputs, left.given_up));
         }
         parts.extend(self.troubles.iter().cloned());
         f.write_str(&parts.join("; "))
@@ -165,6 +174,16 @@ impl App {
         Ok(ViewReader::new(store, view))
     }
 
+    /// Ends `flow` with the application. At shutdown it is flushed when intake has stopped, and closed when the handlers
+    /// that may feed it have finished, before the store is closed; what it was not done with at the deadline is in
+    /// [`Drained::flows`]. What its consumer [publishes](Self::publish) once the shutdown has begun is refused like
+    /// anybody's; what it emits on the bus, and what a handler of batches publishes through its contexts, is not.
+    ///
+    /// What a flow holds is in memory: a crash loses it.
+    pub fn attach(&self, name: impl Into<String>, flow: impl Drain + 'static) {
+        self.0.flows.keep(name.into(), Box::new(flow));
+    }
+
     /// How the durable subscriptions are doing.
     ///
     /// # Errors
@@ -198,22 +217,31 @@ impl App {
         Ok(self.shutdown().await)
     }
 
-    /// Stops intake, tells (`tidings.shutting_down` on the bus), lets handlers finish up to the deadline, commits what
-    /// they settled, closes the store, tells again (`tidings.shut_down`), and reports what was left.
+    /// Stops intake, tells (`tidings.shutting_down` on the bus), flushes flows and batches, lets handlers finish up to
+    /// the deadline, commits what they settled, ends the flows, closes the store, tells again (`tidings.shut_down`),
+    /// and reports what was left.
     pub async fn shutdown(&self) -> Drained {
         let app = &self.0;
         app.closing.cancel();
         self.notice("tidings.shutting_down", "{}");
         let mut drained = Drained::default();
         let begun = app.clock.now();
+        let rest = || app.drain.saturating_sub(app.clock.now().since(begun));
+        app.flows.flush();
         if let Some(node) = &app.node {
             drained.subscriptions = node.stop(app.drain).await;
         }
         app.calls.close();
-        let rest = app.drain.saturating_sub(app.clock.now().since(begun));
+        // What handlers did until now may be in a flow, and what comes out of it may call handlers.
         tokio::select! {
             () = app.calls.wait() => {}
-            () = app.clock.sleep(rest) => drained.bus_calls = app.calls.len(),
+            () = app.clock.sleep(rest()) => {}
+        }
+        drained.flows = app.flows.drain(rest()).await;
+        tokio::select! {
+            biased;
+            () = app.calls.wait() => {}
+            () = app.clock.sleep(rest()) => drained.bus_calls = app.calls.len(),
         }
         if let Some(store) = &app.store
             && let Err(error) = store.close().await

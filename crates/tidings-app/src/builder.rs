@@ -8,7 +8,7 @@ use tidings_durable::{Config, Node};
 use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{App, BuildError, Module, app::Inner, model};
+use crate::{App, BuildError, Module, app::Inner, flows::Flows, model};
 
 /// Opens a store by its URL.
 pub type OpenStore = fn(String, Arc<dyn Clock>) -> BoxFuture<'static, Result<AnyStore, tidings_store::Error>>;
@@ -136,8 +136,14 @@ impl AppBuilder {
             },
         };
         let has_store = store.is_some() || !faults.is_empty();
-        let (mut durable, mut bus_handlers) = (Vec::new(), Vec::new());
+        let (mut durable, mut bus_handlers, mut flows) = (Vec::new(), Vec::new(), Vec::new());
         for module in self.modules {
+            for flow in module.flows {
+                match &flow.pattern {
+                    Ok(_) => flows.push((module.name.clone(), flow)),
+                    Err(error) => faults.push(format!("module {}: flow {}: {error}", module.name, flow.name)),
+                }
+            }
             for registration in module.registrations {
                 match &registration.place {
                     Place::Bus | Place::Buffered { .. } => {
@@ -182,6 +188,9 @@ impl AppBuilder {
                 Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
             }
             faults.extend(registration.policy.faults().into_iter().map(fault));
+            let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());
+            let settings = settings.unwrap_or_default().into_iter();
+            faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
         }
         let (Some(node), true) = (node, faults.is_empty()) else {
             if let Some(store) = store
@@ -203,10 +212,22 @@ impl AppBuilder {
             model,
             closing: CancellationToken::new(),
             calls: TaskTracker::new(),
+            flows: Flows::default(),
             started: false.into(),
         });
         for (module, registration) in bus_handlers {
             crate::on_bus::attach(&inner, &module, registration)?;
+        }
+        for (module, flow) in flows {
+            let name = format!("{module}/{}", flow.name);
+            let fault = |what: String| BuildError { faults: vec![format!("flow {name}: {what}")] };
+            let (kept, listener) =
+                (flow.begin)(inner.clock.clone()).map_err(|error| fault(error.to_string()))?;
+            if let Ok(pattern) = &flow.pattern {
+                let guard = inner.bus.subscribe(pattern.as_str(), listener);
+                guard.map_err(|error| fault(error.to_string()))?.forever();
+            }
+            inner.flows.keep(name, kept);
         }
         Ok(App(inner))
     }

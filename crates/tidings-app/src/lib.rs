@@ -5,8 +5,10 @@
 //! Start with [`AppBuilder`].
 
 mod app;
+mod batches;
 mod builder;
 mod error;
+mod flows;
 mod model;
 mod module;
 mod on_bus;
@@ -17,7 +19,8 @@ mod views;
 pub use app::{App, Drained};
 pub use builder::{AppBuilder, OpenStore};
 pub use error::{BuildError, PublishError};
-pub use model::{MODELS, Model, ModelEvent, ModelHandler, ModelModule};
+pub use flows::FlowLeft;
+pub use model::{MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule};
 pub use module::Module;
 pub use publish::{Publish, Receipt};
 pub use signals::signals;

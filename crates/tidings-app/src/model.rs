@@ -1,7 +1,7 @@
 //! What an application is made of, written into its store at start, so that people and tools can read it there.
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{EventInfo, Place, Policy};
+use tidings_core::{Batching, EventInfo, Place, Policy};
 
 use crate::Module;
 
@@ -30,6 +30,9 @@ pub struct ModelModule {
     pub publishes: Vec<String>,
     /// Its views, with the fields an index is kept on.
     pub views: Vec<(String, Vec<String>)>,
+    /// Its flows on the bus.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<ModelFlow>,
 }
 
 /// A handler of a [`ModelModule`].
@@ -43,6 +46,27 @@ pub struct ModelHandler {
     pub durable: Option<String>,
     /// Its policy.
     pub policy: Policy,
+    /// When its batches are complete, where it takes batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<ModelBatches>,
+}
+
+/// What a [`ModelHandler`] says about batches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelBatches {
+    /// When a batch is complete.
+    pub settings: Batching,
+    /// Whether a batch holds events of one key only.
+    pub by_key: bool,
+}
+
+/// A flow of a [`ModelModule`]: what it holds is in memory, and gone after a crash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFlow {
+    /// Its name.
+    pub name: String,
+    /// What it selects on the bus.
+    pub pattern: String,
 }
 
 /// An event type of a [`Model`].
@@ -92,6 +116,10 @@ pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
                     Place::Bus | Place::Buffered { .. } => None,
                 },
                 policy: registration.policy.clone(),
+                batches: registration.batches.as_ref().map(|batches| ModelBatches {
+                    settings: batches.settings.clone(),
+                    by_key: batches.by_key,
+                }),
             })
             .collect(),
         publishes: module.publishes.iter().map(|info| info.name.to_owned()).collect(),
@@ -100,6 +128,14 @@ pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
             .iter()
             .map(|view| {
                 (view.name().to_owned(), view.index().iter().map(|field| (*field).to_owned()).collect())
+            })
+            .collect(),
+        flows: module
+            .flows
+            .iter()
+            .filter_map(|flow| {
+                let pattern = flow.pattern.as_ref().ok()?.to_string();
+                Some(ModelFlow { name: flow.name.clone(), pattern })
             })
             .collect(),
     });

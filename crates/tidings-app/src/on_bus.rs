@@ -15,9 +15,12 @@ use tidings_store::{AnyStore, Error};
 use crate::{BuildError, app::Inner};
 
 /// How often a handler runs again because a document it had read was changed by somebody.
-const CONFLICTS_MAX: u32 = 5;
+pub(crate) const CONFLICTS_MAX: u32 = 5;
 
 pub(crate) fn attach(app: &Arc<Inner>, module: &str, registration: Registration) -> Result<(), BuildError> {
+    if let Some(batches) = &registration.batches {
+        return crate::batches::attach(app, module, &registration, batches);
+    }
     let patterns = registration.patterns().unwrap_or_default();
     let name = Text::from(format!("{module}/{}", registration.function));
     for pattern in patterns {
@@ -74,17 +77,7 @@ async fn once(
     loop {
         let info = DeliveryInfo { attempt, ..DeliveryInfo::new(envelope.clone()) };
         let tenant = envelope.tenant().map_or_else(Tenant::default, |tenant| Tenant(tenant.clone()));
-        let documents: Arc<dyn Documents> = match &app.store {
-            Some(store) => Arc::new(Direct(store.clone())),
-            None => Arc::new(NoDocuments),
-        };
-        let subscriber = Subscriber {
-            tenant: tenant.clone(),
-            payload_bytes_max: app.payload_bytes_max,
-            clock: app.clock.clone(),
-            documents,
-            ..Subscriber::new(name.clone(), app.source.clone())
-        };
+        let subscriber = subscriber(app, name, tenant.clone());
         let (cx, open) = Cx::open(info, Arc::new(subscriber));
         let timeout: Duration = registration.policy.call_timeout();
         match (registration.handler)(envelope, cx) {
@@ -107,7 +100,22 @@ async fn once(
     }
 }
 
-async fn carry_out(app: &Inner, tenant: Tenant, effects: Effects) -> Result<(), Error> {
+/// For whom handlers on the bus are called.
+pub(crate) fn subscriber(app: &Inner, name: &Text, tenant: Tenant) -> Subscriber {
+    let documents: Arc<dyn Documents> = match &app.store {
+        Some(store) => Arc::new(Direct(store.clone())),
+        None => Arc::new(NoDocuments),
+    };
+    Subscriber {
+        tenant,
+        payload_bytes_max: app.payload_bytes_max,
+        clock: app.clock.clone(),
+        documents,
+        ..Subscriber::new(name.clone(), app.source.clone())
+    }
+}
+
+pub(crate) async fn carry_out(app: &Inner, tenant: Tenant, effects: Effects) -> Result<(), Error> {
     if effects.events.is_empty() && effects.writes.is_empty() {
         return Ok(());
     }

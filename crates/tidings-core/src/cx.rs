@@ -3,7 +3,12 @@
 //! A context collects; it writes nothing. When the handler has returned, whoever runs it takes the [`Effects`] and
 //! commits them together with the delivery's settlement, or drops them all.
 
-use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::{Serialize, de::DeserializeOwned};
@@ -54,6 +59,9 @@ pub trait Documents: Send + Sync {
 
     /// The document as it is now.
     fn load<'a>(&'a self, tenant: &'a Tenant, key: &'a DocumentKey) -> BoxFuture<'a, Handled<Loaded>>;
+
+    /// A context that reads here has written this document, which is not committed yet.
+    fn written(&self, _: &DocumentKey) {}
 }
 
 /// A document as it was read.
@@ -107,6 +115,54 @@ pub enum Change {
     Blind(Vec<BlindChange>),
 }
 
+impl Change {
+    /// This, and after it `later`.
+    ///
+    /// # Errors
+    /// A blind change that does not fit the value it would be applied to.
+    pub fn then(&mut self, later: Self) -> Handled {
+        let blind = |json: Option<&[u8]>, changes: &[BlindChange]| {
+            let json = apply_blind(json, changes).map_err(|error| Failure::permanent(error.to_string()))?;
+            Ok::<_, Failure>(Self::Put(DocumentValue::Json(json)))
+        };
+        match (&mut *self, later) {
+            (Self::Blind(first), Self::Blind(more)) => first.extend(more),
+            (Self::Put(value), Self::Blind(more)) => *self = blind(Some(&value.json()?), &more)?,
+            (Self::Delete, Self::Blind(more)) => *self = blind(None, &more)?,
+            (_, later) => *self = later,
+        }
+        Ok(())
+    }
+}
+
+impl Effects {
+    /// These, and after them `later`: as if one handler had asked for all.
+    ///
+    /// # Errors
+    /// A blind change that does not fit the value it would be applied to; or a document that was read twice and was
+    /// not the same. Then nothing of `later` may be committed, nor of these.
+    pub fn then(&mut self, later: Self) -> Handled {
+        for (key, stamp) in later.reads {
+            match self.reads.iter().find(|(seen, _)| *seen == key) {
+                Some((_, seen)) if *seen != stamp => {
+                    let DocumentKey { namespace, id } = key;
+                    return Err(Failure::transient(format!("document {namespace}/{id} changed in between")));
+                }
+                Some(_) => {}
+                None => self.reads.push((key, stamp)),
+            }
+        }
+        for write in later.writes {
+            match self.writes.iter_mut().find(|other| other.key == write.key) {
+                Some(other) => other.change.then(write.change)?,
+                None => self.writes.push(write),
+            }
+        }
+        self.events.extend(later.events);
+        Ok(())
+    }
+}
+
 /// Why effects must not be committed although the handler may have returned `Ok`.
 #[derive(Debug, Clone)]
 pub enum Refused {
@@ -154,6 +210,23 @@ impl OpenCx {
     /// The delivery.
     pub fn info(&self) -> &DeliveryInfo {
         &self.0.info
+    }
+
+    /// A look at what it writes, which does not keep it alive.
+    pub(crate) fn peek(&self) -> Peek {
+        Peek(Arc::downgrade(&self.0))
+    }
+}
+
+/// A look at what a context writes.
+pub(crate) struct Peek(Weak<Shared>);
+
+impl Peek {
+    /// What it does to a document by now.
+    pub(crate) fn change(&self, key: &DocumentKey) -> Option<Change> {
+        let shared = self.0.upgrade()?;
+        let state = shared.state.lock();
+        state.effects.writes.iter().find(|write| write.key == *key).map(|write| write.change.clone())
     }
 }
 
@@ -370,37 +443,27 @@ impl ViewCx<'_> {
     }
 
     fn write(&self, key: DocumentKey, change: Change) {
+        if self.change(&key, change) {
+            // After it is there: whoever looks in between sees what comes without knowing yet that it is new.
+            self.cx.0.subscriber.documents.written(&key);
+        }
+    }
+
+    /// Notes a change; `false` when the context is closed.
+    fn change(&self, key: &DocumentKey, change: Change) -> bool {
         let mut state = self.cx.0.state.lock();
         if state.closed {
-            return;
+            return false;
         }
         let writes = &mut state.effects.writes;
-        if let Some(write) = writes.iter_mut().find(|write| write.key == key) {
-            match (&mut write.change, change) {
-                (Change::Blind(first), Change::Blind(more)) => first.extend(more),
-                (Change::Put(value), Change::Blind(more)) => {
-                    let changed = value.json().and_then(|json| {
-                        apply_blind(Some(&json), &more).map_err(|error| Failure::permanent(error.to_string()))
-                    });
-                    match changed {
-                        Ok(json) => *value = DocumentValue::Json(json),
-                        Err(failure) => {
-                            state.refused.get_or_insert(Refused::Failure(failure));
-                        }
-                    }
-                }
-                (slot @ Change::Delete, Change::Blind(more)) => match apply_blind(None, &more) {
-                    Ok(json) => *slot = Change::Put(DocumentValue::Json(json)),
-                    Err(error) => {
-                        let failure = Failure::permanent(error.to_string());
-                        state.refused.get_or_insert(Refused::Failure(failure));
-                    }
-                },
-                (slot, change) => *slot = change,
+        if let Some(write) = writes.iter_mut().find(|write| write.key == *key) {
+            if let Err(failure) = write.change.then(change) {
+                state.refused.get_or_insert(Refused::Failure(failure));
             }
         } else {
-            writes.push(Write { key, change, indexed: self.view.index() });
+            writes.push(Write { key: key.clone(), change, indexed: self.view.index() });
         }
+        true
     }
 
     async fn load(&self, key: DocumentKey) -> Handled<Option<DocumentValue>> {

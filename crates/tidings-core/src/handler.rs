@@ -3,8 +3,8 @@
 use std::{future::Future, marker::PhantomData, ops::Deref, sync::Arc};
 
 use crate::{
-    BoxFuture, Cx, Envelope, Event, EventInfo, Handled, IntoHandled, Pattern, Policy, Position, Text,
-    TopicError,
+    Batches, BoxFuture, Cx, Envelope, Event, EventInfo, Handled, IntoHandled, Pattern, Policy, Position,
+    Text, TopicError,
 };
 
 /// A typed event and its envelope, by a cheap shared handle.
@@ -225,7 +225,7 @@ pub enum Place {
         start: Start,
         /// Whether events with the same key are handled in order, one at a time.
         ordered: bool,
-        /// How many deliveries may be in the hands of the handler at once.
+        /// How many deliveries, or batches of them, may be in the hands of the handler at once.
         concurrency: usize,
     },
 }
@@ -246,10 +246,12 @@ pub struct Registration {
     pub policy: Policy,
     /// The Rust path of the function: shown to people, never an identity.
     pub function: &'static str,
-    /// The function.
+    /// The function. Of one that takes batches: called with a batch of one.
     pub handler: Boxed,
     /// Called instead of giving a delivery up; if it fails too, the delivery is dead-lettered as it would have been.
     pub fallback: Option<Boxed>,
+    /// What there is to know about one that takes batches.
+    pub batches: Option<Batches>,
 }
 
 impl Registration {
@@ -263,6 +265,7 @@ impl Registration {
             function: std::any::type_name::<H>(),
             handler: Arc::new(move |envelope, cx| handler.call(envelope, cx)),
             fallback: None,
+            batches: None,
         }
     }
 
@@ -378,7 +381,7 @@ pub trait Subscribe<Shape>: Sized {
         registration
     }
 
-    /// How many deliveries may be in the hands of the handler at once; at least 1.
+    /// How many deliveries, or batches of them, may be in the hands of the handler at once; at least 1.
     fn concurrency(self, most: usize) -> Registration {
         let mut registration = self.registration();
         if let Place::Durable { concurrency, .. } = &mut registration.place {

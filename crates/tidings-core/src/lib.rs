@@ -4,6 +4,7 @@
 //! the clock. Here is no I/O, no thread and no runtime: this crate knows neither store nor broker. Every other crate
 //! imports it; it imports none of them. Start with [`Event`], [`Envelope`] and [`Cx`].
 
+mod batch;
 mod blind;
 mod changes;
 mod clock;
@@ -24,6 +25,10 @@ pub mod span;
 mod time;
 mod topic;
 
+pub use batch::{
+    Answer, Batched, Batches, Batching, BoxedBatch, Cause, Delivered, Failed, InBatches, OfBatches, Together,
+    Witness,
+};
 pub use blind::{BlindError, apply_blind, index_text, position_text};
 pub use changes::Changes;
 pub use clock::{BoxFuture, Clock, ManualClock, SystemClock};

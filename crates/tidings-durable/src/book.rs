@@ -6,10 +6,11 @@
 //!                         └──── refold ◀─────┘  a conflict cuts deliveries out; the rest is folded anew
 //! ```
 //! It does no I/O and reads no clock: everything it decides follows from what it is told. `blocking` is about rows,
-//! `seal` makes the commit, `undo` takes one back.
+//! `together` takes in what was handled in one call, `seal` makes the commit, `undo` takes one back.
 
 mod blocking;
 mod seal;
+mod together;
 mod undo;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -18,7 +19,11 @@ use tidings_core::{Position, Text, Timestamp};
 use tidings_store::Checkpoint;
 use tokio::sync::oneshot;
 
-pub(crate) use self::{blocking::Turn, seal::Sealed};
+pub(crate) use self::{
+    blocking::Turn,
+    seal::Sealed,
+    together::{Group, Offered},
+};
 use crate::{
     Config, DeadLetter, Reason,
     delivery::{Accepted, Delivery, Outcome},
@@ -74,6 +79,8 @@ pub(crate) struct Book {
     /// Deliveries to be committed one by one, because the store refused a commit they were in.
     solo: VecDeque<Entry>,
     one_by_one: bool,
+    /// How many groups there have been.
+    groups: u64,
     /// A commit is on its way.
     in_flight: bool,
     /// Cut out while a commit was made, to be run again.
@@ -97,6 +104,8 @@ pub(crate) struct Entry {
     accepted: Accepted,
     /// For each read, the version in the store, or `None` where it stands on a delivery before it.
     bases: Vec<Option<u64>>,
+    /// What it was handled together with, and is committed with.
+    group: Option<u64>,
 }
 
 impl Book {
@@ -123,6 +132,7 @@ impl Book {
             keeping: Vec::new(),
             solo: VecDeque::new(),
             one_by_one: false,
+            groups: 0,
             in_flight: false,
             spoiled: Vec::new(),
             redo: HashMap::new(),
@@ -219,7 +229,7 @@ impl Book {
             }
         }
         self.done_again(&accepted.delivery);
-        self.fold(Entry { accepted, bases }, true);
+        self.fold(Entry { accepted, bases, group: None }, true);
         Verdict::Accepted
     }
 

@@ -28,6 +28,11 @@ impl Delivery {
         self.event.position
     }
 
+    /// Whether it has waited behind its key.
+    pub(crate) fn is_follower(&self) -> bool {
+        self.from_row && self.attempt == 1
+    }
+
     /// The id of the row that blocks it or would.
     pub(crate) fn row_id(&self) -> Text {
         crate::rows::row_id(self.key.as_ref(), self.position())

@@ -12,26 +12,21 @@ use std::{
 
 use ahash::AHashMap;
 use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
-use tidings_core::{
-    BoxFuture, Call, Cx, DeliveryInfo, Effects, Failure, Handled, OpenCx, Refused, Subscriber, Text, Wish,
-};
+use tidings_core::{BoxFuture, Call, Cx, DeliveryInfo, Failure, Handled, OpenCx, Subscriber, Text};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    Reason,
-    book::{Turn, Verdict},
+    book::Verdict,
     delivery::{Accepted, Delivery, Outcome},
-    shared::{Shared, newer},
+    judge::{Dice, Fit, Next, outcome, panicked, wants_to_be_alone},
+    shared::Shared,
 };
-
-/// After this many runs that met a changed document, a delivery runs alone.
-const CONFLICTS_MAX: u32 = 3;
 
 /// After this many deliveries the lane lets others on its thread have a turn.
 const TURN: usize = 64;
 
 /// What is finished waits at most this long for more of it, so that slow handlers do not hold up each other's effects.
-const OPEN_MAX: Duration = Duration::from_millis(5);
+pub(crate) const OPEN_MAX: Duration = Duration::from_millis(5);
 
 pub(crate) enum Message {
     /// In order of position.
@@ -74,19 +69,9 @@ impl Lane {
     pub(crate) fn new(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Message>, number: usize) -> Self {
         let commits = shared.commits.subscribe();
         let calls_max = shared.concurrency.div_ceil(shared.config.lanes).max(1);
-        let dice = Dice::new(
-            shared.config.seed ^ xxhash_rust::xxh3::xxh3_64(shared.name.as_bytes()) ^ number as u64,
-        );
-        let subscriber = Subscriber {
-            name: Text::from(&*shared.name),
-            source: Text::from(&*shared.config.source),
-            tenant: shared.config.tenant.clone(),
-            payload_bytes_max: shared.config.payload_bytes,
-            clock: shared.clock.clone(),
-            documents: shared.clone(),
-        };
         Self {
-            subscriber: Arc::new(subscriber),
+            subscriber: Arc::new(shared.subscriber()),
+            dice: Dice::new(shared.seed(number)),
             shared,
             inbox,
             commits,
@@ -97,7 +82,6 @@ impl Lane {
             calls_max,
             held: VecDeque::new(),
             offered: None,
-            dice,
         }
     }
 
@@ -190,36 +174,13 @@ impl Lane {
         }
     }
 
-    async fn start(&mut self, mut delivery: Delivery) {
+    async fn start(&mut self, delivery: Delivery) {
         let shared = &*self.shared;
-        match shared.turn(&delivery) {
-            Turn::Now => {}
-            Turn::Behind => return self.offer(Accepted { delivery, outcome: Outcome::Follow }),
-            Turn::Gone => {
-                shared.gone(&delivery);
-                return self.next_of_key(delivery.key.as_ref());
-            }
-        }
-        if wants_to_be_alone(&delivery) {
-            shared.begin_alone(delivery.position());
-        }
-        let now = shared.clock.now();
-        if delivery.event.envelope.expiry().is_some_and(|expiry| expiry <= now) {
-            return self.offer(Accepted { delivery, outcome: Outcome::Expired });
-        }
-        delivery.first.get_or_insert(now);
-        if let Some(known) = shared.event
-            && newer(known, &delivery.event.envelope)
-        {
-            let version = delivery.event.envelope.schema_version();
-            let trouble =
-                format!("schema version {version} of {}; this program knows {}", known.name, known.version);
-            delivery.trouble = Some(trouble);
-            return self.offer(Accepted {
-                delivery,
-                outcome: Outcome::Dead { reason: Reason::Newer, path: Vec::new() },
-            });
-        }
+        let delivery = match shared.fit(delivery) {
+            Fit::Ready(delivery) => delivery,
+            Fit::Settled(accepted) => return self.offer(accepted),
+            Fit::Gone(delivery) => return self.next_of_key(delivery.key.as_ref()),
+        };
         let info = DeliveryInfo {
             envelope: delivery.event.envelope.clone(),
             position: Some(delivery.position()),
@@ -268,70 +229,20 @@ impl Lane {
         }
     }
 
-    async fn called(&mut self, mut delivery: Delivery, open: OpenCx, result: Handled) {
-        let closed = open.close();
-        let (result, is_loop): (Handled<Effects>, bool) = match (result, closed) {
-            (_, Err(Refused::Loop)) => (Err(Failure::permanent("it publishes in a loop")), true),
-            (Ok(()), Ok(effects)) => {
-                let mut later = effects.events.iter().filter(|event| event.due.is_some());
-                match later.try_for_each(|event| crate::schedule::body(&event.envelope).map(drop)) {
-                    Ok(()) => (Ok(effects), false),
-                    Err(failure) => (Err(failure), false),
+    async fn called(&mut self, delivery: Delivery, open: OpenCx, result: Handled) {
+        match outcome(result, open.close(), |effects| effects) {
+            Ok(effects) => self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) }),
+            Err(broken) => {
+                let dice = self.dice.roll();
+                match self.shared.failed(delivery, broken, dice).await {
+                    Next::Offer(accepted) => self.offer(accepted),
+                    Next::Wait(delivery, span) => self.wait(delivery, span),
                 }
             }
-            (Ok(()), Err(Refused::Failure(failure))) | (Err(failure), _) => (Err(failure), false),
-        };
-        let failure = match result {
-            Ok(effects) => return self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) }),
-            Err(failure) => failure,
-        };
-        delivery.trouble = Some(failure.describe());
-        if let Some(Wish::Later(wait)) = failure.wish() {
-            // It was not its time: neither a failure nor an attempt.
-            delivery.calls += 1;
-            return self.come_back(delivery, wait);
-        }
-        self.shared.failed();
-        if is_loop {
-            let path = self.shared.path_to(&delivery.event).await;
-            return self.offer(Accepted { delivery, outcome: Outcome::Dead { reason: Reason::Loop, path } });
-        }
-        let wait = match failure.is_permanent() {
-            true => None,
-            false => self.shared.policy.wait_after(delivery.attempt, self.dice.roll()),
-        };
-        let wait = match failure.wish() {
-            Some(Wish::Again(wished)) => wait.map(|_| wished),
-            _ => wait,
-        };
-        let Some(wait) = wait else {
-            let reason = if failure.is_permanent() { Reason::Permanent } else { Reason::Exhausted };
-            tracing::error!(subscription = %self.shared.name, position = delivery.position(), %reason, %failure, "given up");
-            return self.offer(Accepted { delivery, outcome: Outcome::Dead { reason, path: Vec::new() } });
-        };
-        let now = self.shared.clock.now();
-        let wait = self.shared.within_budget(now, wait);
-        tracing::warn!(subscription = %self.shared.name, position = delivery.position(), attempt = delivery.attempt, ?wait, %failure, "tried again later");
-        delivery.attempt += 1;
-        delivery.calls += 1;
-        self.shared.retried();
-        self.come_back(delivery, wait);
-    }
-
-    /// Has a delivery come back after a while: in memory, or as a row when that is long.
-    fn come_back(&mut self, delivery: Delivery, wait: Duration) {
-        if wait > self.shared.config.short_wait {
-            let due = self.shared.clock.now().after(wait);
-            self.offer(Accepted { delivery, outcome: Outcome::Later { due } });
-        } else {
-            self.wait(delivery, wait);
         }
     }
 
     fn wait(&mut self, delivery: Delivery, span: Duration) {
-        if wants_to_be_alone(&delivery) {
-            self.shared.not_alone(delivery.position());
-        }
         let sleep = self.shared.clock.sleep(span);
         self.running.push(Box::pin(async move {
             sleep.await;
@@ -371,32 +282,5 @@ impl Lane {
                 }
             }
         }
-    }
-}
-
-fn wants_to_be_alone(delivery: &Delivery) -> bool {
-    delivery.conflicts >= CONFLICTS_MAX
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Failure::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
-}
-
-/// Draws evenly from `0.0..1.0`, the same again from the same seed (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn roll(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

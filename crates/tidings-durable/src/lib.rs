@@ -15,6 +15,8 @@ mod config;
 mod control;
 mod dead;
 mod delivery;
+mod gathering;
+mod judge;
 mod keeper;
 mod lane;
 mod node;

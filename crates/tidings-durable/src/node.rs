@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidings_core::{Clock, DocumentKey, Envelope, Place, Position, Registration, Text};
+use tidings_core::{Batching, Clock, DocumentKey, Envelope, Place, Position, Registration, Text};
 use tidings_store::{AnyStore, Error};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,9 @@ impl Node {
                 fault("concurrency: must be at least 1".into());
             }
             registration.policy.faults().into_iter().for_each(&mut fault);
+            if let Some(batches) = &registration.batches {
+                batch_faults(&batches.settings, &config).into_iter().for_each(&mut fault);
+            }
             match registration.patterns() {
                 Ok(patterns) if patterns.is_empty() => {
                     fault("it takes any event: say which with `.topic(\"…\")`".into());
@@ -283,6 +286,18 @@ impl Node {
         self.leave.cancel();
         self.declared.iter().filter_map(|declared| declared.left()).collect()
     }
+}
+
+/// What is wrong with the settings of batches: also, that a batch could never be complete by its items, or not be settled
+/// in one commit.
+fn batch_faults(settings: &Batching, config: &Config) -> Vec<String> {
+    let mut faults = settings.faults();
+    let most = config.batch.min(config.window).min(runner::READ_AHEAD);
+    if settings.items > most {
+        let items = settings.items;
+        faults.push(format!("items: {items} are more than the {most} that one commit may settle"));
+    }
+    faults.into_iter().map(|fault| format!("in_batches.{fault}")).collect()
 }
 
 /// The longest name of a subscription, in bytes.

@@ -13,8 +13,10 @@ use tidings_store::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
+    Config,
     book::{Book, Sealed, lease_name, rows_namespace},
     delivery::Delivery,
+    gathering::Gathering,
     keeper::Keeper,
     lane::{Lane, Message},
     node::Node,
@@ -28,7 +30,7 @@ const PAGE: usize = 1_000;
 
 /// How many deliveries may wait for the handler: more would only take memory, and make lanes drift apart, so that each
 /// checkpoint lists more positions above its watermark.
-const READ_AHEAD: usize = 4 * PAGE;
+pub(crate) const READ_AHEAD: usize = 4 * PAGE;
 
 /// A checkpoint over events that do not concern the subscription is moved after this many.
 const ADVANCE: u64 = 1_000;
@@ -123,12 +125,17 @@ async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result
     let book = Book::new(declared.name.clone(), node.config.clone(), epoch, &checkpoint, rows);
     let shared = Arc::new(Shared {
         name: declared.name.clone(),
-        config: node.config.clone(),
+        // A batch is gathered in one place.
+        config: match declared.registration.batches {
+            Some(_) => Config { lanes: 1, ..node.config.clone() },
+            None => node.config.clone(),
+        },
         clock: node.clock.clone(),
         store: node.store.clone(),
         patterns: declared.patterns.clone(),
         policy: declared.registration.policy.clone(),
         handler: declared.registration.handler.clone(),
+        batches: declared.registration.batches.clone(),
         event: declared.registration.event,
         ordered,
         concurrency: concurrency.max(1),
@@ -169,7 +176,10 @@ impl Run {
         for number in 0..shared.config.lanes {
             let (inbox, outbox) = mpsc::unbounded_channel();
             inboxes.push(inbox);
-            lanes.push(tokio::spawn(Lane::new(shared.clone(), outbox, number).run()));
+            lanes.push(match shared.batches.clone() {
+                None => tokio::spawn(Lane::new(shared.clone(), outbox, number).run()),
+                Some(batches) => tokio::spawn(Gathering::new(shared.clone(), &batches, outbox).run()),
+            });
         }
         let inboxes = Lanes(inboxes);
         let reader = tokio::spawn(read(shared.clone(), inboxes.clone()));

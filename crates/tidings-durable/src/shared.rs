@@ -11,8 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, Boxed, Clock, DocumentKey, Documents, Envelope, EventInfo, HOPS_MAX, Handled, Loaded, Pattern,
-    Policy, Position, Tenant, Text, Timestamp,
+    Batches, BoxFuture, Boxed, Clock, DocumentKey, Documents, Envelope, EventInfo, HOPS_MAX, Handled, Loaded,
+    Pattern, Policy, Position, Subscriber, Tenant, Text, Timestamp,
 };
 use tidings_store::{AnyStore, Read, Recorded};
 use tokio::sync::{Notify, watch};
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    book::{Book, Turn, Verdict},
+    book::{Book, Group, Turn, Verdict},
     delivery::{Accepted, Delivery, Outcome},
     node::Published,
 };
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub patterns: Vec<Pattern>,
     pub policy: Policy,
     pub handler: Boxed,
+    pub batches: Option<Batches>,
     pub event: Option<&'static EventInfo>,
     pub ordered: bool,
     pub concurrency: usize,
@@ -68,23 +69,58 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// For whom the handler is called.
+    pub(crate) fn subscriber(self: &Arc<Self>) -> Subscriber {
+        Subscriber {
+            name: Text::from(&*self.name),
+            source: Text::from(&*self.config.source),
+            tenant: self.config.tenant.clone(),
+            payload_bytes_max: self.config.payload_bytes,
+            clock: self.clock.clone(),
+            documents: self.clone(),
+        }
+    }
+
+    /// Seeds the jitter of a lane.
+    pub(crate) fn seed(&self, lane: usize) -> u64 {
+        self.config.seed ^ xxhash_rust::xxh3::xxh3_64(self.name.as_bytes()) ^ lane as u64
+    }
+
     pub(crate) fn accept(&self, accepted: Accepted) -> Verdict {
         let from_row = accepted.delivery.from_row;
+        let has_row = !matches!(accepted.outcome, Outcome::Handled(_));
+        self.offer(from_row, has_row, |book| {
+            let verdict = book.accept(accepted);
+            (matches!(verdict, Verdict::Accepted), verdict)
+        })
+    }
+
+    /// Offers what was handled together; answers what became of each, or gives back what there was no room for.
+    pub(crate) fn accept_together(&self, group: Group) -> (Vec<Verdict>, Option<Group>) {
+        let from_row = group.offered.iter().any(|one| one.accepted.delivery.from_row);
+        let has_row = group.offered.iter().any(|one| !matches!(one.accepted.outcome, Outcome::Handled(_)));
+        self.offer(from_row, has_row, |book| {
+            let (verdicts, rest) = book.accept_together(group);
+            (!verdicts.is_empty(), (verdicts, rest))
+        })
+    }
+
+    fn offer<T>(&self, from_row: bool, has_row: bool, offer: impl FnOnce(&mut Book) -> (bool, T)) -> T {
         let mut book = self.book.lock();
         let before = (book.rows.len(), book.alone);
-        if before.0 > 0 || !matches!(accepted.outcome, Outcome::Handled(_)) {
+        if before.0 > 0 || has_row {
             book.now = self.clock.now();
         }
-        let verdict = book.accept(accepted);
+        let (accepted, verdict) = offer(&mut book);
         let after = (book.rows.len(), book.alone);
         let full = book.is_full();
         // Under the lock: two that change it must not leave the older number.
         self.blocked.store(after.0, Ordering::SeqCst);
         drop(book);
-        match verdict {
-            Verdict::Accepted if full => self.work.notify_one(),
-            _ if before.1 != after.1 => self.told(),
-            _ => {}
+        if accepted && full {
+            self.work.notify_one();
+        } else if before.1 != after.1 {
+            self.told();
         }
         if from_row || before.0 != after.0 {
             self.rows.notify_one();
@@ -122,7 +158,7 @@ impl Shared {
         self.told();
     }
 
-    pub(crate) fn failed(&self) {
+    pub(crate) fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 

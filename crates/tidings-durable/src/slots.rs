@@ -154,6 +154,9 @@ impl Slots {
         let slot = self.slots.entry(key.clone()).or_insert_with(|| Slot::new(None, 0, None, commits));
         if slot.is_clean() && slot.expected.is_none() {
             slot.base = Some(base);
+        }
+        // Also where one of the same batch changed it without having read it: then it is what both stand on.
+        if slot.expected.is_none() && slot.committing == Committing::Nothing {
             slot.expected = Some(base);
         }
         touch(&mut self.touched, key, slot);

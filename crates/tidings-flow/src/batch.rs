@@ -1,51 +1,14 @@
 //! Batches: many items in one call, complete by number, by size or by age.
 
-mod settings;
+use std::{fmt, hash::Hash};
 
-use std::{fmt, hash::Hash, ops::Deref};
+use tidings_core::{Batched, Batching, Cause, Timestamp};
 
-use tidings_core::Timestamp;
-
-pub use self::settings::Batching;
 use crate::{
     Error, Operator,
     due::{Due, Ticket},
     keyed::Keyed,
 };
-
-/// Items that belong together, in the order in which they came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batched<T, K = ()> {
-    /// What they have in common; `()` where there are no keys.
-    pub key: K,
-    /// The items; never none.
-    pub items: Vec<T>,
-    /// Why the batch was complete.
-    pub cause: Cause,
-}
-
-impl<T, K> Deref for Batched<T, K> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.items
-    }
-}
-
-/// Why a batch was complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// It had as many items as a batch may have.
-    Items,
-    /// It had as many bytes, or the next item would not have fitted in.
-    Bytes,
-    /// Its first item had waited for the maximum age.
-    Age,
-    /// It was the oldest when there were too many keys or items in open batches.
-    Full,
-    /// Somebody asked for it, or the flow ended.
-    Flush,
-}
 
 /// How many batches were complete for which reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -183,7 +146,8 @@ impl<T, K: Clone + Eq + Hash> Batch<T, K> {
             Cause::Bytes => &mut self.counts.bytes,
             Cause::Age => &mut self.counts.age,
             Cause::Full => &mut self.counts.full,
-            Cause::Flush => &mut self.counts.flush,
+            // Nobody says so of a batch that is gathered.
+            Cause::Flush | Cause::Alone => &mut self.counts.flush,
         } += 1;
         emit(Batched { key, items: open.items, cause });
     }

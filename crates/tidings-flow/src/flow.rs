@@ -9,6 +9,7 @@
 //! says what can be set, `shared` is what both sides see, `task` calls the consumer, `input` is how items get in.
 
 mod builder;
+mod drain;
 mod input;
 mod shared;
 mod task;
@@ -19,9 +20,9 @@ use tidings_core::{Failure, Handled, Timestamp};
 use tokio::task::JoinHandle;
 
 use self::shared::Shared;
-pub(crate) use self::task::panicked;
 pub use self::{
     builder::{Builder, KEPT_MAX, QUEUE_MAX},
+    drain::{Drain, Unfinished},
     input::Input,
 };
 use crate::{Operator, Refused};

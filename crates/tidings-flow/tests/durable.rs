@@ -1,24 +1,15 @@
-//! Behind a durable subscription: batches are settled with their deliveries, and windows are documents in their commit.
+//! Behind a durable subscription: windows are documents in the commit of their events.
 
 mod common;
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use common::{at, ms};
 use tidings_core::{
-    Clock, Commit, Cx, Envelope, EventTime, Failure, Handled, ManualClock, OrFail, Registration, Subscribe,
-    View,
+    Clock, Commit, Cx, Envelope, EventTime, Handled, ManualClock, OrFail, Registration, Subscribe, View,
 };
 use tidings_durable::{Config, Node};
-use tidings_flow::{
-    Aggregation, Batched, Batching, Delivered, Failed, Operator, Window, WindowState, Windowed, Windowing,
-    aggregate::sum, in_batches,
-};
+use tidings_flow::{Aggregation, Operator, Window, WindowState, Windowed, Windowing, aggregate::sum};
 use tidings_store::{AnyStore, MemoryStore, Read};
 
 fn wait<T>(test: impl Future<Output = T>) -> T {
@@ -55,47 +46,6 @@ async fn payloads(store: &AnyStore, name: &str) -> Vec<(String, serde_json::Valu
             (event.envelope.key().map(ToString::to_string).unwrap_or_default(), payload(&event.envelope))
         })
         .collect()
-}
-
-#[test]
-fn a_batch_settles_its_deliveries_and_commits_what_each_published() {
-    wait(async {
-        let (clock, store) = world();
-        let sizes = Arc::new(Mutex::new(Vec::new()));
-        let handler = {
-            let sizes = sizes.clone();
-            move |batch: Batched<Delivered<Envelope>>| {
-                sizes.lock().expect("no panic here").push(batch.len());
-                async move {
-                    let number = |one: &Delivered<Envelope>| -> u64 {
-                        serde_json::from_slice(one.event.payload().expect("a payload")).expect("a number")
-                    };
-                    for one in &batch.items {
-                        one.cx
-                            .publish_envelope(Envelope::build("order.indexed").json(number(one).to_string()));
-                    }
-                    match batch.iter().position(|one| number(one) == 57) {
-                        Some(index) => Err(Failed::at([index], Failure::permanent("unreadable"))),
-                        None => Ok::<(), Failed<()>>(()),
-                    }
-                }
-            }
-        };
-        let handler = in_batches(Batching::new().items(10), Arc::new(clock.clone()), handler).expect("valid");
-        for number in 0..100_u32 {
-            append(&store, Envelope::build("order.placed").json(number.to_string())).await;
-        }
-        let node = node(&clock, &store, handler.topic("order.placed").durable("index").concurrency(100));
-        node.settled().await.expect("read");
-        assert_eq!(*sizes.lock().expect("no panic here"), [10; 10]);
-        let mut indexed: Vec<u64> =
-            payloads(&store, "order.indexed").await.iter().filter_map(|one| one.1.as_u64()).collect();
-        indexed.sort_unstable();
-        assert_eq!(indexed, (0..100).filter(|number| *number != 57).collect::<Vec<_>>());
-        let status = node.status().await.expect("read");
-        assert_eq!(status.iter().map(|one| one.dead_lettered).sum::<u64>(), 1);
-        node.stop(Duration::from_secs(5)).await;
-    });
 }
 
 const WINDOWS: View = View::new("windows");

@@ -8,8 +8,8 @@ mod engines;
 
 pub use engines::{Build, Mode, open_store};
 pub use tidings_app::{
-    App, AppBuilder, BuildError, Drained, MODELS, Model, ModelEvent, ModelHandler, ModelModule, Module,
-    Publish, PublishError, Receipt, ViewReader, signals,
+    App, AppBuilder, BuildError, Drained, FlowLeft, MODELS, Model, ModelBatches, ModelEvent, ModelFlow,
+    ModelHandler, ModelModule, Module, Publish, PublishError, Receipt, ViewReader, signals,
 };
 pub use tidings_core::*;
 pub use tidings_macros::{Event, event};
@@ -48,8 +48,9 @@ pub use tidings_store::Error as StoreError;
 /// What most programs begin with.
 pub mod prelude {
     pub use crate::{
-        App, Build as _, Cx, Envelope, Event, Failure, Handled, Module, On, OrFail as _, Policy, Retry,
-        Subscribe as _, View, WithDependency as _, event, signals,
+        App, Batched, Batching, Build as _, Cx, Delivered, Envelope, Event, Failed, Failure, Handled,
+        InBatches as _, Module, On, OrFail as _, Policy, Retry, Subscribe as _, View, WithDependency as _,
+        event, signals,
     };
 }
 

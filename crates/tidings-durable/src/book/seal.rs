@@ -29,7 +29,12 @@ impl Book {
             if self.open.is_empty()
                 && let Some(entry) = self.solo.pop_front()
             {
+                let group = entry.group;
                 self.fold(entry, false);
+                // What was handled together is committed together.
+                while let Some(next) = self.solo.pop_front_if(|next| group.is_some() && next.group == group) {
+                    self.fold(next, false);
+                }
             }
             match self.slots.seal() {
                 Ok(sealed) => break sealed,

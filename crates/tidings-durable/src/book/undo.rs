@@ -18,6 +18,8 @@ struct Guilty {
     changed: Option<DocumentKey>,
     /// What comes after this delivery in its key, and what stands on what it wrote.
     given_up: Option<Position>,
+    /// What it would have written.
+    unwritten: Vec<DocumentKey>,
 }
 
 impl Book {
@@ -31,10 +33,10 @@ impl Book {
         });
         let mut entries = self.unfold();
         entries.extend(self.solo.drain(..));
-        if let Some(position) = position {
-            give_up(&mut entries, position, Reason::Permanent, error);
-        }
-        let guilty = Guilty { given_up: position, ..Guilty::default() };
+        let unwritten = position
+            .map(|position| give_up(&mut entries, position, Reason::Permanent, error))
+            .unwrap_or_default();
+        let guilty = Guilty { given_up: position, unwritten, ..Guilty::default() };
         let again = self.refold(entries, &guilty);
         self.spoiled.extend(again);
     }
@@ -47,18 +49,38 @@ impl Book {
             [entry] => Some(entry.accepted.delivery.position()),
             _ => None,
         };
+        let group = self.committing.first().and_then(|entry| entry.group);
+        let is_group = group.is_some() && self.committing.iter().all(|entry| entry.group == group);
+        let only = only.or_else(|| self.author_of(error));
         let mut entries = self.unfold();
         match (error, only) {
             (Error::DocumentChanged { key, .. }, _) => guilty.changed = Some(key.clone()),
             (_, Some(position)) => {
-                give_up(&mut entries, position, Reason::Refused, &error.to_string());
+                guilty.unwritten = give_up(&mut entries, position, Reason::Refused, &error.to_string());
                 guilty.given_up = Some(position);
             }
-            // One of them is guilty; committed one by one, only that one fails.
-            (_, None) => self.one_by_one = true,
+            // One of them is guilty; committed one by one, only that one fails. What was handled together stays together
+            // as long as it can.
+            (_, None) => {
+                self.one_by_one = true;
+                let guilty = entries.iter_mut().filter(|entry| is_group && entry.group == group);
+                guilty.for_each(|entry| entry.group = None);
+            }
         }
         entries.extend(self.solo.drain(..));
         self.refold(entries, &guilty)
+    }
+
+    /// The delivery that the store's answer is about, where it names an event that just one of them publishes.
+    fn author_of(&self, error: &Error) -> Option<Position> {
+        let Error::IdReused { id, .. } = error else { return None };
+        let published = |entry: &&Entry| match &entry.accepted.outcome {
+            Outcome::Handled(effects) => effects.events.iter().any(|event| event.envelope.id() == id),
+            _ => false,
+        };
+        let mut authors = self.committing.iter().filter(published);
+        let author = authors.next()?;
+        authors.next().is_none().then(|| author.accepted.delivery.position())
     }
 
     /// Everything that is folded but not committed, in order, and the book as if it had not been.
@@ -110,6 +132,7 @@ impl Book {
             }
             if !cut {
                 if guilty.given_up == Some(delivery.position()) {
+                    stale.extend(guilty.unwritten.iter().cloned());
                     cut_keys.extend(delivery.key.clone());
                 }
                 if self.one_by_one {
@@ -136,10 +159,16 @@ impl Book {
     }
 }
 
-fn give_up(entries: &mut [Entry], position: Position, reason: Reason, error: &str) {
+/// Makes a dead letter of a delivery; answers which documents it would have written.
+fn give_up(entries: &mut [Entry], position: Position, reason: Reason, error: &str) -> Vec<DocumentKey> {
+    let mut unwritten = Vec::new();
     for entry in entries.iter_mut().filter(|entry| entry.accepted.delivery.position() == position) {
+        if let Outcome::Handled(effects) = &entry.accepted.outcome {
+            unwritten.extend(effects.writes.iter().map(|write| write.key.clone()));
+        }
         entry.accepted.delivery.trouble = Some(error.to_owned());
         entry.accepted.outcome = Outcome::Dead { reason, path: Vec::new() };
         entry.bases.clear();
     }
+    unwritten
 }

@@ -129,7 +129,7 @@ impl<O: Operator> Drop for Task<O> {
 }
 
 /// The failure of a consumer that panicked.
-pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Failure {
+fn panicked(panic: Box<dyn Any + Send>) -> Failure {
     let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,
         (_, Some(text)) => text.as_str(),

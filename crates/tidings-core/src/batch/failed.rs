@@ -1,14 +1,12 @@
-//! How a consumer says that it failed, wholly or in part, and how an item is refused.
+//! How a consumer says that it failed, wholly or in part.
 
 use std::fmt;
 
-use tidings_core::{Failure, Handled};
-
-use crate::Batched;
+use crate::{Batched, Failure, Handled};
 
 /// A consumer failed with what it was given, or with some of the items in it.
 ///
-/// A [`Failure`] becomes one by `?`; which items failed, [`Batched::failed`] says.
+/// A [`Failure`] becomes one by `?`; which items failed, [`Batched::failed`] or [`Failed::at`] says.
 pub struct Failed<Out> {
     failure: Failure,
     indices: Vec<usize>,
@@ -35,12 +33,15 @@ impl<Out> Failed<Out> {
     }
 
     /// Why, and what is left to do where that is less than all.
-    pub(crate) fn into_parts(self) -> (Failure, Option<Out>) {
+    pub fn into_parts(self) -> (Failure, Option<Out>) {
         (self.failure, self.rest)
     }
 
     /// What became of the item at `index`.
-    pub(crate) fn of(&self, index: usize) -> Handled {
+    ///
+    /// # Errors
+    /// That it failed.
+    pub fn of(&self, index: usize) -> Handled {
         let failed = self.indices.is_empty() || self.indices.binary_search(&index).is_ok();
         if failed { Err(self.failure.clone()) } else { Ok(()) }
     }
@@ -66,8 +67,7 @@ impl<T: Clone, K: Clone> Batched<T, K> {
     /// none says that all failed; a number beyond the last is passed over.
     ///
     /// ```
-    /// use tidings_core::Failure;
-    /// use tidings_flow::{Batched, Cause};
+    /// use tidings_core::{Batched, Cause, Failure};
     /// let batch = Batched { key: (), items: vec!["a", "b", "c"], cause: Cause::Items };
     /// let failed = batch.failed([2, 0], Failure::transient("the printer is out of paper"));
     /// assert_eq!(failed.indices(), [0, 2]);
@@ -112,42 +112,5 @@ impl<Out> Answer<Out> for Handled {
 impl<Out: Send> Answer<Out> for Result<(), Failed<Out>> {
     fn into_answer(self) -> Self {
         self
-    }
-}
-
-/// An item that was not taken, and why.
-#[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct Refused<T> {
-    /// The item.
-    pub item: T,
-    /// Why it was not taken.
-    pub why: Why,
-}
-
-/// Why an item was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Why {
-    /// The consumer is behind, and as much waits for it as may.
-    #[error("as much waits for the flow's consumer as may")]
-    Full,
-    /// The flow was closed, or its runtime has ended.
-    #[error("the flow has ended")]
-    Ended,
-}
-
-impl<T> From<Refused<T>> for Failure {
-    fn from(refused: Refused<T>) -> Self {
-        match refused.why {
-            Why::Full => Self::transient(refused.why.to_string()),
-            Why::Ended => Self::permanent(refused.why.to_string()),
-        }
-    }
-}
-
-impl<T> fmt::Debug for Refused<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("why", &self.why).finish_non_exhaustive()
     }
 }

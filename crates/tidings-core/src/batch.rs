@@ -256,6 +256,7 @@ where
                 let call = one(vec![Delivered { event: envelope.clone(), cx }], Cause::Alone);
                 Call::Waiting(Box::pin(async move { call.await.pop().unwrap_or(Ok(())) }))
             }),
+            fallback: None,
             batches: Some(Batches { settings, by_key: false, handler }),
         }
     }

@@ -58,7 +58,7 @@ pub use policy::{
     Idempotency, Keeper, Per, Policy, QUARANTINE_AFTER, Rate, RateKind, Retry, Shed, Slow, Then, Trip,
     Window,
 };
-pub use ports::{Answer, Claim, ClaimAsk, Claimed, Claims, Counters, FLAG_HASH, Flag, FlagAsk, Flags, Take};
+pub use ports::{Claim, ClaimAsk, Claimed, Claims, Counters, FLAG_HASH, Flag, FlagAsk, Flags, Reply, Take};
 pub use time::{EventTime, EventTimeParts, TimeError, Timestamp};
 pub use topic::{Pattern, SEGMENTS_MAX, TOPIC_BYTES_MAX, TopicError, category, check_topic};
 

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tidings_core::{
-    Answer, BoxFuture, ClaimAsk, Claimed, Envelope, Failure, FlagAsk, Handled, Priority, Timestamp,
+    BoxFuture, ClaimAsk, Claimed, Envelope, Failure, FlagAsk, Handled, Priority, Reply, Timestamp,
 };
 
 use crate::{
@@ -144,7 +144,7 @@ fn rate(plan: &Plan, limiter: &Limiter, ask: &Ask<'_>, now: Timestamp) -> Result
     let turn = limiter.turn(ask.envelope, now, patience(limiter, ask.hold));
     match turn {
         Turn::Now => Ok(None),
-        Turn::Ask(Answer::Now(granted)) => counted(plan, limiter, ask.envelope, ask.hold, now, granted),
+        Turn::Ask(Reply::Now(granted)) => counted(plan, limiter, ask.envelope, ask.hold, now, granted),
         other => settle(plan, limiter, now, other),
     }
 }
@@ -213,8 +213,8 @@ fn claim(permit: &mut Permit, ask: &Ask<'_>) -> Result<Option<Blocked>, Refusal>
     let (key, version) = same::thing(&once.idempotency.by, ask.envelope);
     let (scope, lease) = (plan.common.name.clone(), once.lease);
     match once.claims.claim(&ClaimAsk { scope, key, version, lease, now: permit.now }) {
-        Answer::Now(answer) => claimed(permit, answer).map(|()| None),
-        Answer::Later(answer) => Ok(Some(Blocked::Claimed(answer))),
+        Reply::Now(answer) => claimed(permit, answer).map(|()| None),
+        Reply::Later(answer) => Ok(Some(Blocked::Claimed(answer))),
     }
 }
 

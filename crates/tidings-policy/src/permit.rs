@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tidings_core::{Answer, Claim, DeadReason, Failure, Handled, Timestamp};
+use tidings_core::{Claim, DeadReason, Failure, Handled, Reply, Timestamp};
 
 use crate::{
     Left, Verdict,
@@ -106,9 +106,9 @@ fn end(
         false => once.claims.release(claim),
     };
     match answer {
-        Answer::Now(Ok(())) => None,
-        Answer::Now(Err(failure)) => Some(Box::pin(std::future::ready(Err(failure)))),
-        Answer::Later(answer) => Some(answer),
+        Reply::Now(Ok(())) => None,
+        Reply::Now(Err(failure)) => Some(Box::pin(std::future::ready(Err(failure)))),
+        Reply::Later(answer) => Some(answer),
     }
 }
 

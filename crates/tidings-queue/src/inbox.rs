@@ -33,7 +33,8 @@ struct State<T> {
 
 impl<T> Inbox<T> {
     pub(crate) fn new() -> Self {
-        let state = State { jobs: Vec::new(), sleeper: None, full: false, woken: false, since: 0, unstamped: 0 };
+        let state =
+            State { jobs: Vec::new(), sleeper: None, full: false, woken: false, since: 0, unstamped: 0 };
         Self { state: Mutex::new(state), hint: AtomicBool::new(false), len: AtomicUsize::new(0) }
     }
 

@@ -111,7 +111,12 @@ impl<T> Lane<T> {
 
 impl<T> Lanes<T> {
     pub(crate) fn new(weights: Option<[u32; LEVELS]>, ageing: i64) -> Self {
-        Self { levels: Levels::new(weights, ageing), lanes: HashMap::default(), waiting: [0; LEVELS], numbers: 0 }
+        Self {
+            levels: Levels::new(weights, ageing),
+            lanes: HashMap::default(),
+            waiting: [0; LEVELS],
+            numbers: 0,
+        }
     }
 
     pub(crate) fn set(&mut self, weights: Option<[u32; LEVELS]>, ageing: i64) {
@@ -251,13 +256,17 @@ impl<T> Lanes<T> {
         }
         let lanes = &self.lanes;
         let fronts = self.levels.queues().iter().enumerate().rev();
-        fronts.filter_map(|(level, queue)| queue.front().map(|token| (level as u8, token))).next().map(|(level, token)| {
-            let since = match token {
-                Token::One(job) => job.since,
-                Token::Key { key, since, .. } => lanes[key].first.as_ref().map_or(*since, |job| job.since),
-            };
-            (level, since)
-        })
+        fronts.filter_map(|(level, queue)| queue.front().map(|token| (level as u8, token))).next().map(
+            |(level, token)| {
+                let since = match token {
+                    Token::One(job) => job.since,
+                    Token::Key { key, since, .. } => {
+                        lanes[key].first.as_ref().map_or(*since, |job| job.since)
+                    }
+                };
+                (level, since)
+            },
+        )
     }
 
     /// Takes that one out.
@@ -301,7 +310,8 @@ impl<T> Lanes<T> {
             return None;
         }
         let followers = self.lanes.iter().filter(|(_, lane)| lane.busy && lane.counts[lowest] > 0);
-        let oldest = followers.min_by_key(|(_, lane)| lane.first.as_ref().map_or(i64::MAX, |job| job.since))?;
+        let oldest =
+            followers.min_by_key(|(_, lane)| lane.first.as_ref().map_or(i64::MAX, |job| job.since))?;
         Some((lowest as u8, *oldest.0))
     }
 

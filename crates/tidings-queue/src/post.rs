@@ -97,7 +97,8 @@ impl<T> Post<T> {
             turn.set(turn.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
             turn.get() >> 8
         });
-        let (one, other) = (nth(open, turn % count), nth(open, (turn % count + 1 + turn / count % (count - 1)) % count));
+        let (one, other) =
+            (nth(open, turn % count), nth(open, (turn % count + 1 + turn / count % (count - 1)) % count));
         if self.places[other].load() < self.places[one].load() { other } else { one }
     }
 
@@ -142,7 +143,8 @@ impl<T> Post<T> {
         let count = workers.count_ones() as usize;
         let (least, more) = (PARTITIONS / count.max(1), PARTITIONS % count.max(1));
         let share = |nth: usize| least + usize::from(nth < more);
-        let mut room: Vec<_> = (0..count).map(|nth_one| (nth(workers, nth_one as u32), share(nth_one))).collect();
+        let mut room: Vec<_> =
+            (0..count).map(|nth_one| (nth(workers, nth_one as u32), share(nth_one))).collect();
         let mut target: Vec<usize> = (0..PARTITIONS).map(|at| self.owner(at)).collect();
         let mut homeless = Vec::new();
         for (at, owner) in target.iter().enumerate() {

@@ -36,7 +36,12 @@ impl<W: Work> Queue<W> {
     ///
     /// # Errors
     /// If settings mean nothing, or the machine gives no thread.
-    pub fn start(config: Config, work: Arc<W>, clock: Arc<dyn Clock>, runtime: Handle) -> Result<Self, Error> {
+    pub fn start(
+        config: Config,
+        work: Arc<W>,
+        clock: Arc<dyn Clock>,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
         Error::settings(config.faults())?;
         let workers = config.workers;
         let queue = Self { shared: Shared::new(config, work, clock.clone(), runtime.clone()) };
@@ -215,7 +220,13 @@ impl<W: Work> Queue<W> {
         }
     }
 
-    fn figures_of(&self, worker: usize, slot: &Slot, serving: bool, waiting: &mut [usize; 3]) -> Option<WorkerFigures> {
+    fn figures_of(
+        &self,
+        worker: usize,
+        slot: &Slot,
+        serving: bool,
+        waiting: &mut [usize; 3],
+    ) -> Option<WorkerFigures> {
         let own = self.shared.post.lanes_of(worker, self.shared.now()).waiting();
         for (sum, more) in waiting.iter_mut().zip(own) {
             *sum += more;
@@ -303,7 +314,10 @@ fn entry<T>(job: Job<T>) -> Entry<T> {
     Entry { item: job.item, key, priority: priority_of(job.level), bytes: job.bytes }
 }
 
-fn percentiles<'a>(histograms: impl Iterator<Item = &'a Histogram>, unit: fn(u64) -> Duration) -> Percentiles {
+fn percentiles<'a>(
+    histograms: impl Iterator<Item = &'a Histogram>,
+    unit: fn(u64) -> Duration,
+) -> Percentiles {
     let merged = Merged::of(histograms);
     let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|part| unit(merged.percentile(part)));
     Percentiles { mean: unit(merged.mean()), p50, p95, p99 }

@@ -1,9 +1,6 @@
 //! The bound: who may come in, and who waits until there is room.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -72,7 +69,8 @@ impl Room {
     }
 
     pub(crate) fn most(&self) -> Size {
-        let (events, bytes) = (self.events_max.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed));
+        let (events, bytes) =
+            (self.events_max.load(Ordering::Relaxed), self.bytes_max.load(Ordering::Relaxed));
         Size { events, bytes }
     }
 

@@ -66,7 +66,13 @@ impl Taken {
     }
 
     /// Takes room for one more in exchange for what is given up, if then no more than `most` is taken.
-    pub(crate) fn exchange(&self, given: Size, one: Size, most: Size, though_closed: bool) -> Result<(), None> {
+    pub(crate) fn exchange(
+        &self,
+        given: Size,
+        one: Size,
+        most: Size,
+        though_closed: bool,
+    ) -> Result<(), None> {
         if one.bytes > most.bytes {
             return Err(None::Bytes);
         }

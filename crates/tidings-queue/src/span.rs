@@ -4,8 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-const UNITS: [(&str, u64); 6] =
-    [("ns", 1), ("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
+const UNITS: [(&str, u64); 6] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
 
 pub(crate) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&write(*span))
@@ -13,7 +19,8 @@ pub(crate) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
-    read(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no span of time such as \"250ms\" or \"30s\"")))
+    read(&text)
+        .ok_or_else(|| D::Error::custom(format!("{text:?} is no span of time such as \"250ms\" or \"30s\"")))
 }
 
 /// In the largest unit that leaves a whole number.
@@ -39,7 +46,13 @@ mod tests {
 
     #[test]
     fn a_span_is_read_as_it_was_written() {
-        for (text, nanos) in [("0s", 0), ("50us", 50_000), ("250ms", 250_000_000), ("90s", 90_000_000_000), ("2m", 120_000_000_000)] {
+        for (text, nanos) in [
+            ("0s", 0),
+            ("50us", 50_000),
+            ("250ms", 250_000_000),
+            ("90s", 90_000_000_000),
+            ("2m", 120_000_000_000),
+        ] {
             assert_eq!(read(text), Some(Duration::from_nanos(nanos)));
             assert_eq!(write(Duration::from_nanos(nanos)), text);
         }

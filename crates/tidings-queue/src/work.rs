@@ -41,7 +41,9 @@ impl<T: fmt::Debug> fmt::Debug for Step<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("Done"),
-            Self::Again { item, after } => f.debug_struct("Again").field("item", item).field("after", after).finish(),
+            Self::Again { item, after } => {
+                f.debug_struct("Again").field("item", item).field("after", after).finish()
+            }
             Self::Waiting(_) => f.write_str("Waiting"),
         }
     }

@@ -63,7 +63,12 @@ impl<W: Work> Desk<W> {
 }
 
 /// Starts a thread for a worker. The caller has marked it as alive.
-pub(crate) fn spawn<W: Work>(shared: &Arc<Shared<W>>, index: usize, desk: Desk<W>, again: bool) -> Result<(), Error> {
+pub(crate) fn spawn<W: Work>(
+    shared: &Arc<Shared<W>>,
+    index: usize,
+    desk: Desk<W>,
+    again: bool,
+) -> Result<(), Error> {
     let begun = shared.clone();
     let name = format!("tidings-worker-{index}");
     let body = move || body(begun, index, desk, again);
@@ -144,7 +149,8 @@ impl<W: Work> Worker<'_, W> {
 
     /// Takes what is next into the hand.
     fn pick(&mut self) -> bool {
-        let free = self.shared.concurrency.load(Ordering::Relaxed).saturating_sub(self.desk.driver.in_flight());
+        let free =
+            self.shared.concurrency.load(Ordering::Relaxed).saturating_sub(self.desk.driver.in_flight());
         let most = free.min(self.desk.hand_max);
         let place = self.shared.post.place(self.index);
         if most == 0 || place.load() == 0 {
@@ -299,7 +305,9 @@ impl<W: Work> Worker<'_, W> {
     /// Takes over what waits without a key behind a worker that is busy.
     fn take_over(&mut self) -> bool {
         let post = &self.shared.post;
-        if !post.is_open(self.index) || self.desk.driver.in_flight() >= self.shared.concurrency.load(Ordering::Relaxed) {
+        if !post.is_open(self.index)
+            || self.desk.driver.in_flight() >= self.shared.concurrency.load(Ordering::Relaxed)
+        {
             return false;
         }
         let active = self.shared.active.load(Ordering::Relaxed);

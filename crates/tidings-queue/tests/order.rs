@@ -3,7 +3,10 @@
 mod common;
 
 use std::{
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,7 +27,11 @@ fn held(config: Config) -> Held {
     let (gate, seen) = (Arc::new(Gate::default()), Arc::new(Watched::<Vec<_>>::default()));
     let (at, saw) = (gate.clone(), seen.clone());
     let bench = bench(config, move |item: &'static str, _| {
-        if item == "gate" { at.pass() } else { saw.change(|seen| seen.push(item)) }
+        if item == "gate" {
+            at.pass()
+        } else {
+            saw.change(|seen| seen.push(item))
+        }
         Step::Done
     });
     let held = Held { bench, gate, seen };

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Answer;
+use super::Reply;
 use crate::{Handled, Text, Timestamp};
 
 /// Remembers who works on what, and what is done: claim before the work, finish after it, release when it failed.
@@ -16,17 +16,17 @@ pub trait Claims: Send + Sync + fmt::Debug + 'static {
     /// Claims a thing.
     ///
     /// The failure inside is transient: nothing is known, or there is no room.
-    fn claim(&self, ask: &ClaimAsk) -> Answer<'static, Handled<Claimed>>;
+    fn claim(&self, ask: &ClaimAsk) -> Reply<'static, Handled<Claimed>>;
 
     /// The work is done; it is remembered for `ttl`.
     ///
     /// A failure inside is permanent if the claim was lost meanwhile, and else transient.
-    fn finish(&self, claim: &Claim, ttl: Duration, now: Timestamp) -> Answer<'static, Handled>;
+    fn finish(&self, claim: &Claim, ttl: Duration, now: Timestamp) -> Reply<'static, Handled>;
 
     /// The work was not done; anybody may claim it again.
     ///
     /// A failure inside is permanent if the claim was lost meanwhile, and else transient.
-    fn release(&self, claim: &Claim) -> Answer<'static, Handled>;
+    fn release(&self, claim: &Claim) -> Reply<'static, Handled>;
 }
 
 /// What is to be claimed.

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Answer;
+use super::Reply;
 use crate::{Handled, Text, Timestamp};
 
 /// Counts in windows of time, for all who share it.
@@ -11,7 +11,7 @@ pub trait Counters: Send + Sync + fmt::Debug + 'static {
     /// who ask, no more than [`limit`](Take::limit) are granted in a window. Windows that are over may be forgotten.
     ///
     /// A failure inside is transient: nothing is known, and nothing may be taken.
-    fn take(&self, take: &Take) -> Answer<'static, Handled<u32>>;
+    fn take(&self, take: &Take) -> Reply<'static, Handled<u32>>;
 }
 
 /// What is to be taken.

@@ -17,14 +17,14 @@ use crate::BoxFuture;
 ///
 /// What lives in memory answers at once and costs no allocation; what asks a store does not.
 #[must_use]
-pub enum Answer<'a, T> {
+pub enum Reply<'a, T> {
     /// There at once.
     Now(T),
     /// Has to be awaited.
     Later(BoxFuture<'a, T>),
 }
 
-impl<T> Answer<'_, T> {
+impl<T> Reply<'_, T> {
     /// The answer, awaited where it has to be.
     pub async fn get(self) -> T {
         match self {

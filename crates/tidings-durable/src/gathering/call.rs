@@ -74,7 +74,7 @@ impl Gathering {
         };
         self.calls += 1;
         self.running.push(Box::pin(async move {
-            let timeout = shared.policy.timeout;
+            let timeout = shared.policy.call_timeout();
             let answer = match select(call, shared.clock.sleep(timeout)).await {
                 Either::Left((answer, _)) => answer.map_err(|panic| panicked(&*panic)),
                 Either::Right(_) => Err(Failure::transient(format!("no answer within {timeout:?}"))),

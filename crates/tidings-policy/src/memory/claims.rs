@@ -8,7 +8,7 @@ use std::{
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
-use tidings_core::{Answer, Claim, ClaimAsk, Claimed, Claims, Failure, Handled, Text, Timestamp};
+use tidings_core::{Claim, ClaimAsk, Claimed, Claims, Failure, Handled, Reply, Text, Timestamp};
 
 /// How many things are remembered unless said otherwise.
 const ENTRIES_MAX: usize = 100_000;
@@ -154,15 +154,15 @@ impl Table {
 }
 
 impl Claims for MemoryClaims {
-    fn claim(&self, ask: &ClaimAsk) -> Answer<'static, Handled<Claimed>> {
-        Answer::Now(self.claim_now(ask))
+    fn claim(&self, ask: &ClaimAsk) -> Reply<'static, Handled<Claimed>> {
+        Reply::Now(self.claim_now(ask))
     }
 
-    fn finish(&self, claim: &Claim, ttl: Duration, now: Timestamp) -> Answer<'static, Handled> {
-        Answer::Now(self.end(claim, Some((now.after(ttl), claim.version))))
+    fn finish(&self, claim: &Claim, ttl: Duration, now: Timestamp) -> Reply<'static, Handled> {
+        Reply::Now(self.end(claim, Some((now.after(ttl), claim.version))))
     }
 
-    fn release(&self, claim: &Claim) -> Answer<'static, Handled> {
-        Answer::Now(self.end(claim, None))
+    fn release(&self, claim: &Claim) -> Reply<'static, Handled> {
+        Reply::Now(self.end(claim, None))
     }
 }

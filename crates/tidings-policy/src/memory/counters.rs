@@ -2,7 +2,7 @@
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
-use tidings_core::{Answer, Counters, Failure, Handled, Take, Text, Timestamp};
+use tidings_core::{Counters, Failure, Handled, Reply, Take, Text, Timestamp};
 
 /// How many counters are kept at once; more than this are refused.
 const COUNTERS_MAX: usize = 100_000;
@@ -40,7 +40,7 @@ impl MemoryCounters {
 }
 
 impl Counters for MemoryCounters {
-    fn take(&self, take: &Take) -> Answer<'static, Handled<u32>> {
-        Answer::Now(self.grant(take))
+    fn take(&self, take: &Take) -> Reply<'static, Handled<u32>> {
+        Reply::Now(self.grant(take))
     }
 }

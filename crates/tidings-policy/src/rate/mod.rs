@@ -16,7 +16,7 @@ use std::{
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
-use tidings_core::{Answer, Counters, Envelope, Failure, Handled, Per, Rate, RateKind, Text, Timestamp};
+use tidings_core::{Counters, Envelope, Failure, Handled, Per, Rate, RateKind, Reply, Text, Timestamp};
 
 use self::{
     meter::{Cell, Meter, nanos, span},
@@ -60,7 +60,7 @@ pub(crate) enum Turn {
     /// The window is full for so long, and it may wait for the next.
     Later(Duration),
     /// Somebody has to be asked; the answer belongs into [`Limiter::granted`].
-    Ask(Answer<'static, Handled<u32>>),
+    Ask(Reply<'static, Handled<u32>>),
     Refused(Duration),
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
-use tidings_core::{Answer, Counters, Failure, Handled, Rate, Take, Text, Timestamp};
+use tidings_core::{Counters, Failure, Handled, Rate, Reply, Take, Text, Timestamp};
 
 use super::meter::{Meter, span};
 
@@ -42,7 +42,7 @@ impl Shared {
         meter: &Meter,
         key: &Text,
         now: i64,
-    ) -> Result<Option<Answer<'static, Handled<u32>>>, std::time::Duration> {
+    ) -> Result<Option<Reply<'static, Handled<u32>>>, std::time::Duration> {
         let window = meter.window(now);
         let mut stocks = self.stocks.lock();
         if let Some(stock) = stocks.get_mut(key).filter(|stock| stock.window == window) {

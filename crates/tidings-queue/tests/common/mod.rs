@@ -107,9 +107,7 @@ impl Gate {
     /// Waits to be let through.
     pub fn pass(&self) {
         self.state.change(|(waiting, _)| *waiting += 1);
-        self.state.until("the gate to be opened", |(_, open)| {
-            (*open > 0).then(|| *open -= 1)
-        });
+        self.state.until("the gate to be opened", |(_, open)| (*open > 0).then(|| *open -= 1));
     }
 
     /// Waits until so many have come.

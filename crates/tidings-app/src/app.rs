@@ -11,16 +11,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tidings_bus::Bus;
 use tidings_core::{
-    Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Text, View,
+    Clock, Commit, DeadLetters, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event,
+    Pattern, Text, View,
 };
 use tidings_durable::{Left, Node, Status};
 use tidings_flow::Drain;
+use tidings_runtime::{Admitted, Buffered, Direct, From, PoolLeft, Ticket};
 use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{FlowLeft, Model, Publish, PublishError, ViewReader, flows::Flows, model::MODELS};
+use crate::{
+    FlowLeft, Model, Publish, PublishError, ViewReader, flows::Flows, model::MODELS, on_bus,
+    outside::AppOutside,
+};
 
 /// An application: modules on a bus and a store.
 #[derive(Clone)]
@@ -33,6 +39,16 @@ pub(crate) struct Inner {
     pub store: Option<AnyStore>,
     pub node: Option<Arc<Node>>,
     pub bus: Bus,
+    /// What handlers on the bus and in pools reach.
+    pub outside: Arc<AppOutside>,
+    /// Handlers that run on the bus.
+    pub direct: Direct,
+    /// Handlers that run on worker threads.
+    pub buffered: Buffered,
+    /// What the way from the bus to buffered handlers selects.
+    pub bridged: RwLock<Vec<Pattern>>,
+    /// Deliveries that were given up outside of durable subscriptions.
+    pub letters: Arc<dyn DeadLetters>,
     pub drain: Duration,
     pub payload_bytes_max: usize,
     pub model: Model,
@@ -50,6 +66,8 @@ pub(crate) struct Inner {
 pub struct Drained {
     /// Calls of handlers on the bus that were still running.
     pub bus_calls: usize,
+    /// Pools that had something left: it is lost, unless it is in a store.
+    pub pools: Vec<PoolLeft>,
     /// Durable subscriptions that had something left.
     pub subscriptions: Vec<Left>,
     /// Flows and handlers of batches on the bus that had something left, or had given something up.
@@ -74,6 +92,11 @@ impl fmt::Display for Drained {
         let mut parts = Vec::new();
         if self.bus_calls > 0 {
             parts.push(format!("{} calls on the bus were still running", self.bus_calls));
+        }
+        for left in &self.pools {
+            let PoolLeft { pool, waiting, running } = left;
+            let pool = if pool.is_empty() { "the shared pool" } else { pool };
+            parts.push(format!("{pool}: {running} running, {waiting} waiting were dropped"));
         }
         for left in &self.subscriptions {
             parts.push(format!(
@@ -122,6 +145,7 @@ impl App {
         if self.0.started.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        self.0.buffered.start().await.map_err(|failure| Error::Refused(failure.describe()))?;
         let (Some(store), Some(node)) = (&self.0.store, &self.0.node) else { return Ok(()) };
         let value = serde_json::to_vec(&self.0.model).map_err(|error| Error::Refused(error.to_string()))?;
         let key = DocumentKey::new(MODELS, self.0.name.as_str());
@@ -156,10 +180,14 @@ impl App {
         }
         let Some(store) = &self.0.store else { return Err(PublishError::NoStore("a commit")) };
         let events: Vec<Envelope> = commit.appends.iter().flat_map(|append| append.events.clone()).collect();
+        let mut tickets = Vec::with_capacity(events.len());
+        for event in &events {
+            tickets.push(self.0.buffered.admit(event).await?);
+        }
         let applied = store.apply(commit).await?;
         if !applied.repeated {
-            for event in &events {
-                self.0.bus.emit_envelope(event);
+            for (event, ticket) in events.iter().zip(tickets) {
+                self.0.hand_over(event, ticket, false).await?;
             }
         }
         Ok(applied)
@@ -195,15 +223,30 @@ impl App {
         }
     }
 
-    /// Waits until the durable subscriptions have settled everything there is. What is parked stays parked.
+    /// Waits until durable subscriptions have settled everything there is, and nothing waits or runs in the pools. What is
+    /// parked stays parked.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn settled(&self) -> Result<(), Error> {
-        match &self.0.node {
-            Some(node) => node.settled().await,
-            None => Ok(()),
+        let (Some(node), Some(store)) = (&self.0.node, &self.0.store) else {
+            self.0.buffered.settled().await;
+            return Ok(());
+        };
+        loop {
+            node.settled().await?;
+            let head = store.head().await?;
+            self.0.buffered.settled().await;
+            // What was handled in a pool may have published something for the durable subscriptions.
+            if store.head().await? == head {
+                return Ok(());
+            }
         }
+    }
+
+    /// The pools of buffered handlers: their queues and workers, and how they are doing.
+    pub fn buffered(&self) -> &Buffered {
+        &self.0.buffered
     }
 
     /// Starts, runs until `signal` completes, and shuts down. When `signal` came from [`signals`](crate::signals), a
@@ -237,12 +280,19 @@ impl App {
             () = app.calls.wait() => {}
             () = app.clock.sleep(rest()) => {}
         }
+        app.buffered.close();
+        tokio::select! {
+            () = app.buffered.settled() => {}
+            () = app.clock.sleep(rest()) => {}
+        }
         drained.flows = app.flows.drain(rest()).await;
         tokio::select! {
             biased;
             () = app.calls.wait() => {}
             () = app.clock.sleep(rest()) => drained.bus_calls = app.calls.len(),
         }
+        // Last, for flows may have published something for them.
+        drained.pools = app.buffered.drained(rest()).await;
         if let Some(store) = &app.store
             && let Err(error) = store.close().await
         {
@@ -260,5 +310,29 @@ impl App {
         if let Ok(notice) = notice {
             self.0.bus.emit_envelope(&notice);
         }
+    }
+}
+
+impl Inner {
+    /// Has an event reach listeners on the bus and buffered handlers, without waiting for room.
+    pub fn tell(&self, event: &Envelope, from: From) -> Result<(), tidings_runtime::PublishError> {
+        let taken = self.buffered.publish_now(event, from);
+        on_bus::emit(self, event);
+        taken.map(drop)
+    }
+
+    /// The same for an event for which room was kept.
+    pub async fn hand_over(
+        &self,
+        event: &Envelope,
+        ticket: Option<Ticket>,
+        told: bool,
+    ) -> Result<Admitted, PublishError> {
+        let admitted = match ticket {
+            Some(ticket) => ticket.hand_over(told).await,
+            None => Ok(Admitted::default()),
+        };
+        on_bus::emit(self, event);
+        Ok(admitted?)
     }
 }

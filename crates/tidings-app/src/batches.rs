@@ -13,17 +13,16 @@ use std::{
 
 use futures_util::FutureExt;
 use tidings_core::{
-    Batched, Batches, Cause, Delivered, DeliveryInfo, Effects, Envelope, Failed, Failure, Handled, Kind,
-    Refused, Registration, Tenant, Text, Together,
+    Batched, Batches, Cause, Defaults, Delivered, DeliveryInfo, Effects, Envelope, Failed, Failure, Handled,
+    Kind, Refused, Registration, Tenant, Text, Together,
 };
 use tidings_flow::{Batch, Flow};
-use tidings_store::Error;
+use tidings_runtime::{Carried, Outside};
 
-use crate::{
-    BuildError,
-    app::Inner,
-    on_bus::{CONFLICTS_MAX, carry_out, subscriber},
-};
+use crate::{BuildError, app::Inner, outside::carry_out};
+
+/// How often a batch runs again because a document it had read was changed by somebody.
+const CONFLICTS_MAX: u32 = 5;
 
 /// A commit belongs to one tenant, and so does a batch.
 type Key = (Option<Text>, Option<Text>);
@@ -31,12 +30,12 @@ type Gathered = Batched<Envelope, Key>;
 
 pub(crate) fn attach(
     app: &Arc<Inner>,
-    module: &str,
+    name: &Text,
     registration: &Registration,
     batches: &Batches,
 ) -> Result<(), BuildError> {
-    let name = format!("{module}/{}", registration.function);
-    let fault = |what: String| BuildError { faults: vec![format!("module {name}: {what}")] };
+    let fault = |what: String| BuildError { faults: vec![format!("handler {name}: {what}")] };
+    let policy = registration.policy.clone().resolve(&Defaults::buffered());
     let by_key = batches.by_key;
     let key = move |event: &Envelope| (event.tenant().cloned(), event.key().filter(|_| by_key).cloned());
     let settings = batches.settings.clone();
@@ -47,15 +46,15 @@ pub(crate) fn attach(
         }
     };
     let caller = Arc::new(Caller {
-        name: Text::from(&*name),
+        name: name.clone(),
         batches: batches.clone(),
-        attempts: registration.policy.retry.attempts,
+        attempts: policy.retry.as_ref().map_or(1, |retry| retry.attempts),
         attempt: AtomicU32::new(0),
     });
     let (weak, again) = (Arc::downgrade(app), caller.clone());
     let flow = Flow::of(open.map_err(|error| fault(error.to_string()))?)
         .clock(app.clock.clone())
-        .policy(registration.policy.clone())
+        .policy(policy)
         .given_up(move |_| again.attempt.store(0, Ordering::SeqCst))
         .start(move |batch: Arc<Gathered>| {
             let (app, caller) = (weak.upgrade(), caller.clone());
@@ -71,7 +70,7 @@ pub(crate) fn attach(
         let guard = app.bus.subscribe(pattern.as_str(), flow.listener());
         guard.map_err(|error| fault(error.to_string()))?.forever();
     }
-    app.flows.keep(name, Box::new(flow));
+    app.flows.keep(name.to_string(), Box::new(flow));
     Ok(())
 }
 
@@ -127,12 +126,13 @@ impl Caller {
             let failure = match effects {
                 Err(failure) => failure,
                 Ok(effects) => match carry_out(app, tenant, effects).await {
-                    Ok(()) => return results,
-                    Err(Error::DocumentChanged { .. }) if conflicts < CONFLICTS_MAX => {
+                    Carried::Done => return results,
+                    Carried::Conflict if conflicts < CONFLICTS_MAX => {
                         conflicts += 1;
                         continue;
                     }
-                    Err(error) => error.into(),
+                    Carried::Conflict => Failure::transient("documents it read are changed too often"),
+                    Carried::Failed(failure) => failure,
                 },
             };
             let undone = |result: Handled| result.and_then(|()| Err(failure.clone()));
@@ -149,7 +149,7 @@ impl Caller {
     ) -> (Vec<Handled>, Tenant, Handled<Effects>) {
         let tenant = items.first().and_then(Envelope::tenant).cloned().map_or_else(Tenant::default, Tenant);
         let info = |event: &Envelope| DeliveryInfo { attempt, ..DeliveryInfo::new(event.clone()) };
-        let subscriber = subscriber(app, &self.name, tenant.clone());
+        let subscriber = app.outside.subscriber(&self.name, items.first().and_then(Envelope::tenant));
         let (contexts, together) = Together::open(items.iter().map(info), &subscriber);
         let deliver = |cx: tidings_core::Cx| Delivered { event: cx.envelope().clone(), cx };
         let deliveries = contexts.into_iter().map(deliver).collect();

@@ -2,13 +2,21 @@
 
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
+use parking_lot::RwLock;
 use tidings_bus::Bus;
-use tidings_core::{BoxFuture, Clock, PAYLOAD_BYTES_MAX, Place, SystemClock, Text, View};
+use tidings_core::{BoxFuture, Clock, Defaults, PAYLOAD_BYTES_MAX, Place, SystemClock, Text, View};
 use tidings_durable::{Config, Node};
+use tidings_policy::{Guard, MemoryFlags, Surroundings};
+use tidings_runtime::{Buffered, Direct, Ground};
 use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{App, BuildError, Module, app::Inner, flows::Flows, model};
+use crate::{
+    App, BuildError, Module, app::Inner, flows::Flows, model, notices::Notices, outside::AppOutside,
+};
+
+/// The most dead letters kept in memory.
+const LETTERS_MAX: usize = 10_000;
 
 /// Opens a store by its URL.
 pub type OpenStore = fn(String, Arc<dyn Clock>) -> BoxFuture<'static, Result<AnyStore, tidings_store::Error>>;
@@ -25,6 +33,9 @@ pub struct AppBuilder {
     drain: Duration,
     payload_bytes_max: usize,
     durable: Config,
+    buffered: tidings_runtime::Config,
+    flags: Arc<MemoryFlags>,
+    letters_max: usize,
 }
 
 enum StoreChoice {
@@ -52,6 +63,9 @@ impl AppBuilder {
             drain: Duration::from_secs(10),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             durable: Config::default(),
+            buffered: tidings_runtime::Config::default(),
+            flags: Arc::new(MemoryFlags::new()),
+            letters_max: LETTERS_MAX,
         }
     }
 
@@ -109,6 +123,12 @@ impl AppBuilder {
         self
     }
 
+    /// Settings of the pools of buffered handlers.
+    pub fn buffered(mut self, config: tidings_runtime::Config) -> Self {
+        self.buffered = config;
+        self
+    }
+
     /// The application, checked and with its store open, not yet started.
     ///
     /// # Errors
@@ -136,7 +156,7 @@ impl AppBuilder {
             },
         };
         let has_store = store.is_some() || !faults.is_empty();
-        let (mut durable, mut bus_handlers, mut flows) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut durable, mut in_memory, mut flows) = (Vec::new(), Vec::new(), Vec::new());
         for module in self.modules {
             for flow in module.flows {
                 match &flow.pattern {
@@ -147,7 +167,7 @@ impl AppBuilder {
             for registration in module.registrations {
                 match &registration.place {
                     Place::Bus | Place::Buffered { .. } => {
-                        bus_handlers.push((module.name.clone(), registration))
+                        in_memory.push((crate::on_bus::name(&module.name, &registration), registration));
                     }
                     Place::Durable { name, .. } if !has_store => {
                         faults.push(format!(
@@ -160,6 +180,7 @@ impl AppBuilder {
             }
         }
         let bus = Bus::new();
+        let seed = self.durable.seed;
         let config =
             Config { source: self.source.clone(), payload_bytes: self.payload_bytes_max, ..self.durable };
         // Faults of registrations are found also when the store is not there: on one in memory that is thrown away.
@@ -178,8 +199,8 @@ impl AppBuilder {
                 None
             }
         };
-        for (module, registration) in &bus_handlers {
-            let fault = |what: String| format!("module {module}: {}: {what}", registration.function);
+        for (name, registration) in &in_memory {
+            let fault = |what: String| format!("handler {name}: {what}");
             match registration.patterns() {
                 Ok(patterns) if patterns.is_empty() => {
                     faults.push(fault("it takes any event: say which with `.topic(\"…\")`".into()));
@@ -187,10 +208,29 @@ impl AppBuilder {
                 Ok(_) => {}
                 Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
             }
-            faults.extend(registration.policy.faults().into_iter().map(fault));
             let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());
             let settings = settings.unwrap_or_default().into_iter();
             faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
+        }
+        faults.extend(self.buffered.faults().into_iter().map(|fault| format!("buffered.{fault}")));
+        let notices = Notices::default();
+        let around = Surroundings {
+            clock: self.clock.clone(),
+            flags: self.flags.clone(),
+            notices: notices.of_policies(),
+            seed,
+            defaults: Defaults::buffered(),
+            ..Surroundings::default()
+        };
+        let mut guards = Vec::new();
+        for (name, registration) in &in_memory {
+            let around = Surroundings { fallback: registration.fallback.is_some(), ..around.clone() };
+            match Guard::new(name.clone(), registration.policy.clone(), around) {
+                Ok(guard) => guards.push(guard),
+                Err(more) => {
+                    faults.extend(more.faults.into_iter().map(|what| format!("handler {name}: {what}")))
+                }
+            }
         }
         let (Some(node), true) = (node, faults.is_empty()) else {
             if let Some(store) = store
@@ -200,23 +240,46 @@ impl AppBuilder {
             }
             return Err(BuildError { faults });
         };
-        let inner = Arc::new(Inner {
-            name: self.name,
-            source: self.source,
-            clock: self.clock,
-            node: store.is_some().then_some(node),
-            store,
-            bus,
-            drain: self.drain,
-            payload_bytes_max: self.payload_bytes_max,
-            model,
-            closing: CancellationToken::new(),
-            calls: TaskTracker::new(),
-            flows: Flows::default(),
-            started: false.into(),
+        let letters = Arc::new(tidings_runtime::MemoryDeadLetters::new(self.letters_max));
+        let inner = Arc::new_cyclic(|app| {
+            let outside = Arc::new(AppOutside {
+                app: app.clone(),
+                source: self.source.clone(),
+                payload_bytes_max: self.payload_bytes_max,
+                clock: self.clock.clone(),
+                documents: AppOutside::documents(store.as_ref()),
+            });
+            let ground = Ground {
+                outside: outside.clone(),
+                spill: store.clone().map(|store| Arc::new(crate::spill::InStore(store)) as _),
+                clock: self.clock.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                notices: notices.of_runtime(),
+            };
+            notices.tell(app.clone());
+            Inner {
+                name: self.name,
+                source: self.source,
+                direct: Direct::new(outside.clone(), self.clock.clone(), notices.of_runtime()),
+                buffered: Buffered::new(self.buffered, ground),
+                outside,
+                bridged: RwLock::default(),
+                letters,
+                clock: self.clock,
+                node: store.is_some().then_some(node),
+                store,
+                bus,
+                drain: self.drain,
+                payload_bytes_max: self.payload_bytes_max,
+                model,
+                closing: CancellationToken::new(),
+                calls: TaskTracker::new(),
+                flows: Flows::default(),
+                started: false.into(),
+            }
         });
-        for (module, registration) in bus_handlers {
-            crate::on_bus::attach(&inner, &module, registration)?;
+        for ((name, registration), guard) in in_memory.into_iter().zip(guards) {
+            crate::on_bus::place(&inner, name, registration, guard)?;
         }
         for (module, flow) in flows {
             let name = format!("{module}/{}", flow.name);

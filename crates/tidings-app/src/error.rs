@@ -26,7 +26,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 /// Why an event was not published.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
     /// The event is not valid.
@@ -48,7 +48,30 @@ pub enum PublishError {
     /// The application needs a store for this.
     #[error("{0} needs a store; say `.store(\"sqlite:…\")` when the application is built")]
     NoStore(&'static str),
+    /// There was no room in the queue of a buffered handler. No handler has the event, and it is not durable.
+    #[error(transparent)]
+    Full(tidings_runtime::Full),
+    /// The event is durable, but could not be spilled: no buffered handler has it.
+    #[error("event {id} is durable, but no buffered handler has it: {why}")]
+    OnlyDurable {
+        /// The event's id.
+        id: tidings_core::Text,
+        /// Why not.
+        why: String,
+    },
     /// The application is shutting down and takes nothing in.
     #[error("the application is shutting down")]
     Closed,
+}
+
+impl From<tidings_runtime::PublishError> for PublishError {
+    fn from(error: tidings_runtime::PublishError) -> Self {
+        match error {
+            tidings_runtime::PublishError::Full(full) if full.why == tidings_runtime::NoRoom::Closed => {
+                Self::Closed
+            }
+            tidings_runtime::PublishError::Full(full) => Self::Full(full),
+            tidings_runtime::PublishError::Payload(error) => Self::Invalid(error),
+        }
+    }
 }

@@ -11,9 +11,13 @@ mod error;
 mod flows;
 mod model;
 mod module;
+mod notices;
 mod on_bus;
+mod outside;
 mod publish;
+mod settings;
 mod signals;
+mod spill;
 mod views;
 
 pub use app::{App, Drained};

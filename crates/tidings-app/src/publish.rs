@@ -7,6 +7,7 @@ use tidings_core::{
     Text, Timestamp, cloudevents,
 };
 use tidings_durable::{SCHEDULE, Settled};
+use tidings_runtime::{Admission, Admitted, Outcome};
 use tidings_store::Error;
 
 use crate::{PublishError, app::Inner};
@@ -92,14 +93,17 @@ impl Publish {
             if expected != Expected::Any {
                 return Err(PublishError::NoStore("expecting a version"));
             }
-            app.bus.emit_envelope(&envelope);
-            return Ok(Receipt {
+            let ticket = app.buffered.admit(&envelope).await?;
+            let admitted = app.hand_over(&envelope, ticket, true).await?;
+            let receipt = Receipt {
                 app: app.clone(),
                 envelope,
+                admitted,
                 position: None,
                 version: None,
                 scheduled: false,
-            });
+            };
+            return Ok(receipt);
         };
         let mut commit = match due {
             None => {
@@ -112,21 +116,36 @@ impl Publish {
         if let Some(tenant) = envelope.tenant() {
             commit.tenant = tidings_core::Tenant(tenant.clone());
         }
+        // Room first: an event for which there is none is given back, and is not durable either.
+        let ticket = match due {
+            None => app.buffered.admit(&envelope).await?,
+            Some(_) => None,
+        };
         let applied = store.apply(commit).await?;
         if due.is_some() {
+            let admitted = Admitted::default();
             return Ok(Receipt {
                 app: app.clone(),
                 envelope,
+                admitted,
                 position: None,
                 version: None,
                 scheduled: true,
             });
         }
-        if !applied.repeated {
-            app.bus.emit_envelope(&envelope);
-        }
         let (position, version) = (Some(applied.first), Some(applied.version));
-        Ok(Receipt { app: app.clone(), envelope, position, version, scheduled: false })
+        let admitted = match applied.repeated {
+            true => Admitted::default(),
+            false => match app.hand_over(&envelope, ticket, true).await {
+                Ok(admitted) => admitted,
+                Err(PublishError::Full(full)) => {
+                    let id = envelope.id().clone();
+                    return Err(PublishError::OnlyDurable { id, why: full.why.to_string() });
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Receipt { app: app.clone(), envelope, admitted, position, version, scheduled: false })
     }
 }
 
@@ -154,6 +173,7 @@ pub(crate) fn scheduled(envelope: &Envelope, due: Timestamp) -> Result<DueChange
 pub struct Receipt {
     app: Arc<Inner>,
     envelope: Envelope,
+    admitted: Admitted,
     position: Option<Position>,
     version: Option<u64>,
     scheduled: bool,
@@ -182,6 +202,17 @@ impl Receipt {
     /// The version of its stream after it.
     pub fn version(&self) -> Option<u64> {
         self.version
+    }
+
+    /// What was done with it on its way into the queues of buffered handlers.
+    pub fn admission(&self) -> Admission {
+        self.admitted.admission
+    }
+
+    /// Waits until every buffered handler of this process that selects the event has ended with it, however often it is
+    /// tried again, and says how.
+    pub async fn handled(&self) -> Vec<Outcome> {
+        self.admitted.outcomes.all().await
     }
 
     /// Takes an event that is published later back; answers whether it was still there.

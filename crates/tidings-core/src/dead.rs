@@ -22,15 +22,19 @@ pub enum Reason {
     Newer,
     /// The store refused what the handler wanted written.
     Refused,
-    /// There was no room for it, and its queue was told to make some.
+    /// There was no room for it.
     Overflow,
-    /// The process died while it was handled, more often than is allowed.
-    Quarantined,
+    /// It was refused because latency had passed its target.
+    Shed,
+    /// Its deadline passed.
+    Deadline,
+    /// The process died too often with it in its hands.
+    Poison,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Permanent,
         Self::Exhausted,
         Self::Loop,
@@ -38,7 +42,9 @@ impl Reason {
         Self::Newer,
         Self::Refused,
         Self::Overflow,
-        Self::Quarantined,
+        Self::Shed,
+        Self::Deadline,
+        Self::Poison,
     ];
 
     /// The word for it, as it is written in records and on the command line.
@@ -51,7 +57,9 @@ impl Reason {
             Self::Newer => "newer",
             Self::Refused => "refused",
             Self::Overflow => "overflow",
-            Self::Quarantined => "quarantined",
+            Self::Shed => "shed",
+            Self::Deadline => "deadline",
+            Self::Poison => "poison",
         }
     }
 }

@@ -54,9 +54,8 @@ pub use handler::{
     Place, Plain, Registration, Start, Subscribe, With, WithDependency,
 };
 pub use policy::{
-    Backoff, Bulkhead, By, CALL_TIMEOUT, Circuit, CircuitMode, Dead, DeadReason, DeadRule, Defaults,
-    Idempotency, Keeper, Per, Policy, QUARANTINE_AFTER, Rate, RateKind, Retry, Shed, Slow, Then, Trip,
-    Window,
+    Backoff, Bulkhead, By, CALL_TIMEOUT, Circuit, CircuitMode, Dead, DeadRule, Defaults, Idempotency, Keeper,
+    Per, Policy, QUARANTINE_AFTER, Rate, RateKind, Retry, Shed, Slow, Then, Trip, Window,
 };
 pub use ports::{Claim, ClaimAsk, Claimed, Claims, Counters, FLAG_HASH, Flag, FlagAsk, Flags, Reply, Take};
 pub use time::{EventTime, EventTimeParts, TimeError, Timestamp};

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use tidings_core::{COMMIT_BYTES_MAX, PAYLOAD_BYTES_MAX, Tenant, Text, WRITES_MAX};
+use serde::{Deserialize, Serialize};
+use tidings_core::{COMMIT_BYTES_MAX, PAYLOAD_BYTES_MAX, Tenant, Text, WRITES_MAX, span};
 
 /// Settings of a node. Every field has a test that fails when it is ignored.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Who takes the leases: unique a process.
+    /// Who takes the leases: unique a process, and so in no file.
+    #[serde(skip, default = "tidings_core::id::next")]
     pub owner: Text,
-    /// The source of events that handlers publish.
+    /// The source of events that handlers publish; the application's.
+    #[serde(skip, default = "source")]
     pub source: Text,
     /// Whose events it handles.
+    #[serde(skip)]
     pub tenant: Tenant,
     /// How many lanes call a subscription's handler; keys are divided among them.
     pub lanes: usize,
@@ -21,11 +26,13 @@ pub struct Config {
     pub writes: usize,
     /// The most bytes in one commit.
     pub bytes: usize,
-    /// The largest payload a handler may publish, in bytes.
+    /// The largest payload a handler may publish, in bytes; the application's.
+    #[serde(skip, default = "payload_bytes")]
     pub payload_bytes: usize,
     /// How many deliveries may be read but not yet settled: the bound on what a checkpoint lists above its watermark.
     pub window: usize,
     /// Waits up to this long are kept in memory; longer ones become rows in the store.
+    #[serde(with = "span")]
     pub short_wait: Duration,
     /// How many followers may wait behind one blocked key; further ones are dead-lettered as followers.
     pub followers_per_key: u64,
@@ -34,6 +41,7 @@ pub struct Config {
     /// How many documents a subscription keeps in memory.
     pub cached_documents: usize,
     /// How long a lease lasts without being renewed.
+    #[serde(with = "span")]
     pub lease: Duration,
     /// Seeds the jitter of retries.
     pub seed: u64,
@@ -43,13 +51,13 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             owner: tidings_core::id::next(),
-            source: Text::from("/tidings"),
+            source: source(),
             tenant: Tenant::default(),
             lanes: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             batch: 1_000,
             writes: WRITES_MAX,
             bytes: COMMIT_BYTES_MAX,
-            payload_bytes: PAYLOAD_BYTES_MAX,
+            payload_bytes: payload_bytes(),
             window: 16_384,
             short_wait: Duration::from_secs(1),
             followers_per_key: 1_000,
@@ -59,6 +67,14 @@ impl Default for Config {
             seed: 0x7464_6e67,
         }
     }
+}
+
+fn source() -> Text {
+    Text::from("/tidings")
+}
+
+const fn payload_bytes() -> usize {
+    PAYLOAD_BYTES_MAX
 }
 
 impl Config {

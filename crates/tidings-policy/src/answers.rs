@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{BoxFuture, DeadReason, Envelope, Failure, Priority, Text, Timestamp, span};
+use tidings_core::{BoxFuture, Envelope, Failure, Priority, Reason, Text, Timestamp, span};
 
 use crate::Permit;
 
@@ -148,7 +148,7 @@ pub enum Settlement {
     /// Ask again after this, with the same attempt: none was burnt.
     Later(Duration),
     /// Give it up.
-    Dead(DeadReason),
+    Dead(Reason),
 }
 
 impl Refusal {
@@ -157,8 +157,8 @@ impl Refusal {
     pub fn settlement(&self) -> Settlement {
         match self {
             Self::FlagOff(_) | Self::Finished => Settlement::Done,
-            Self::Poison(_) => Settlement::Dead(DeadReason::Poison),
-            Self::Deadline => Settlement::Dead(DeadReason::Deadline),
+            Self::Poison(_) => Settlement::Dead(Reason::Poison),
+            Self::Deadline => Settlement::Dead(Reason::Deadline),
             Self::CircuitOpen { retry_after }
             | Self::Shed { retry_after }
             | Self::RateLimited { retry_after }
@@ -210,12 +210,12 @@ pub enum Verdict {
     /// It is given up.
     Dead {
         /// Why.
-        reason: DeadReason,
+        reason: Reason,
     },
     /// The fallback handler is to take it; if that fails too, it is given up for this reason.
     Fallback {
         /// Why.
-        reason: DeadReason,
+        reason: Reason,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tidings_core::{Claim, DeadReason, Failure, Handled, Reply, Timestamp};
+use tidings_core::{Claim, Failure, Handled, Reason, Reply, Timestamp};
 
 use crate::{
     Left, Verdict,
@@ -119,22 +119,22 @@ fn failed(plan: &Plan, failure: &Failure, attempt: u32, since: Timestamp, now: T
         false => Verdict::Dead { reason },
     };
     if failure.is_permanent() {
-        return give_up(DeadReason::Permanent);
+        return give_up(Reason::Permanent);
     }
     let Some(wait) = plan.retry.wait_after(attempt, plan.common.dice.roll()) else {
-        return give_up(DeadReason::Exhausted);
+        return give_up(Reason::Exhausted);
     };
     let is_late =
         |after: Duration| plan.deadline.is_some_and(|deadline| now.after(after) > since.after(deadline));
     if is_late(wait) {
-        return give_up(DeadReason::Deadline);
+        return give_up(Reason::Deadline);
     }
     let Some(budget) = &plan.budget else { return Verdict::Again { after: wait } };
     let after = budget.wait(now, wait);
     if after > wait {
         plan.common.tell_budget(now);
     }
-    if is_late(after) { give_up(DeadReason::Deadline) } else { Verdict::Again { after } }
+    if is_late(after) { give_up(Reason::Deadline) } else { Verdict::Again { after } }
 }
 
 impl Drop for Permit {

@@ -6,7 +6,7 @@ use futures_util::{
     FutureExt,
     future::{Either, select},
 };
-use tidings_core::{DeadReason, Envelope, Failure, Handled};
+use tidings_core::{Envelope, Failure, Handled, Reason};
 
 use crate::{Ask, Guard, Refusal, Settlement, Verdict};
 
@@ -23,7 +23,7 @@ pub enum Ran {
     /// It was given up.
     Dead {
         /// Why.
-        reason: DeadReason,
+        reason: Reason,
         /// What the last call said.
         failure: Failure,
         /// How many calls there were.

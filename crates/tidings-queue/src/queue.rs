@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// A bounded queue and its workers. When it is dropped, its workers end and what waits is dropped; to lose nothing, await
 /// [`drained`](Self::drained) first.
 pub struct Queue<W: Work> {
-    shared: Arc<Shared<W>>,
+    pub(crate) shared: Arc<Shared<W>>,
 }
 
 impl<W: Work> Queue<W> {
@@ -73,7 +73,7 @@ impl<W: Work> Queue<W> {
             Err(_) if entry.bytes > room.most().bytes => return Err(Full { entry, why: Why::Bytes }),
             Err(why) => why,
         };
-        let mut line = room.line_up(entry.bytes);
+        let mut line = room.line_up(Size::one(entry.bytes));
         let granted = tokio::select! {
             biased;
             granted = &mut line.granted => granted.ok(),
@@ -128,14 +128,14 @@ impl<W: Work> Queue<W> {
         if self.shared.is_stopped() {
             return Err(Full { entry, why: Why::Closed });
         }
-        match self.shared.room.take_over(entry.bytes) {
+        match self.shared.room.take_over(Size::one(entry.bytes)) {
             Ok(()) => Ok(self.leave(entry)),
             Err(why) => Err(Full { entry, why }),
         }
     }
 
     /// Leaves an entry for which there is room.
-    fn leave(&self, entry: Entry<W::Item>) {
+    pub(crate) fn leave(&self, entry: Entry<W::Item>) {
         let Entry { item, key, priority, bytes } = entry;
         let (keyed, key, level) = (key.is_some(), key.unwrap_or(0), level_of(priority));
         let job = Job { item, key, bytes, since: 0, level, keyed, stamped: false };
@@ -282,7 +282,7 @@ impl<W: Work> Queue<W> {
     }
 
     /// Nothing is there any more.
-    async fn emptied(&self) {
+    pub(crate) async fn emptied(&self) {
         let room = &self.shared.room;
         loop {
             let empty = room.empty.notified();

@@ -36,9 +36,10 @@ struct Waiter {
     granted: oneshot::Sender<Reserved>,
 }
 
-/// Room that is kept for somebody; given back if it is not used.
+/// Room that is kept for somebody; what is not used of it is given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Reserved {
+#[must_use = "room that is dropped is given back"]
+pub struct Reserved {
     room: Arc<Room>,
     size: Option<Size>,
 }
@@ -76,10 +77,15 @@ impl Room {
 
     /// Takes room, unless others wait for it.
     pub(crate) fn take(&self, bytes: usize) -> Result<(), Why> {
+        self.take_all(Size::one(bytes))
+    }
+
+    /// Takes room for several at once, unless others wait for it.
+    pub(crate) fn take_all(&self, size: Size) -> Result<(), Why> {
         if self.waiters.load(Ordering::SeqCst) > 0 {
             return Err(if self.taken.is_closed() { Why::Closed } else { Why::Events });
         }
-        self.exchange(Size::default(), bytes)
+        self.taken.exchange(Size::default(), size, self.most(), false).map_err(why)
     }
 
     /// Takes room in exchange for what is given up.
@@ -88,8 +94,8 @@ impl Room {
     }
 
     /// Takes room, a tenth more than there is, and though the queue is closed.
-    pub(crate) fn take_over(&self, bytes: usize) -> Result<(), Why> {
-        self.taken.exchange(Size::default(), Size::one(bytes), self.most().and_a_tenth(), true).map_err(why)
+    pub(crate) fn take_over(&self, size: Size) -> Result<(), Why> {
+        self.taken.exchange(Size::default(), size, self.most().and_a_tenth(), true).map_err(why)
     }
 
     /// Gives room back, and lets in who waits.
@@ -115,12 +121,12 @@ impl Room {
     }
 
     /// Waits in line.
-    pub(crate) fn line_up(self: &Arc<Self>, bytes: usize) -> InLine {
+    pub(crate) fn line_up(self: &Arc<Self>, size: Size) -> InLine {
         let (granted, receiver) = oneshot::channel();
         let mut line = lock(&self.line);
         let number = line.next;
         line.next += 1;
-        line.waiters.push_back(Waiter { number, size: Size::one(bytes), granted });
+        line.waiters.push_back(Waiter { number, size, granted });
         // Before the room is looked at again: who gives back after that sees it.
         self.waiters.store(line.waiters.len(), Ordering::SeqCst);
         drop(line);
@@ -161,6 +167,26 @@ fn why(none: size::None) -> Why {
 }
 
 impl Reserved {
+    pub(crate) fn new(room: Arc<Room>, size: Size) -> Self {
+        Self { room, size: Some(size) }
+    }
+
+    pub(crate) fn is_of(&self, room: &Arc<Room>) -> bool {
+        Arc::ptr_eq(&self.room, room)
+    }
+
+    /// Uses a part of the room. Answers whether as much is left.
+    pub(crate) fn use_part(&mut self, part: Size) -> bool {
+        match &mut self.size {
+            Some(size) if size.events >= part.events && size.bytes >= part.bytes => {
+                size.events -= part.events;
+                size.bytes -= part.bytes;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The room is used from now on.
     pub(crate) fn used(mut self) {
         self.size = None;

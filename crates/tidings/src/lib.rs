@@ -24,6 +24,20 @@ pub use tidings_bus as bus;
 /// Operators between a source and a handler.
 pub use tidings_flow as flow;
 
+/// Handlers on worker threads: pools, their queues, and what becomes of events on their way through them.
+pub mod buffered {
+    pub use tidings_queue::{
+        Config as QueueConfig, Error as QueueError, Figures, Order, Percentiles, Scaling, WORKERS_MAX, WorkerFigures,
+    };
+    pub use tidings_runtime::{
+        Admission, Buffered, Config, Ended, Full, MemoryDeadLetters, NoRoom, Notice, Outcome, Overflow,
+        PoolConfig, PoolFigures, PoolLeft, PublishError, ScaleError,
+    };
+}
+
+/// The guard that runs a handler's policy, for whoever calls handlers, or anything else, by hand.
+pub use tidings_policy as guard;
+
 /// Durable subscriptions: what they tell about themselves, and what an operator may do to them.
 pub mod durable {
     pub use tidings_durable::{

@@ -5,65 +5,21 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Faults, join};
-use crate::{Text, span};
+use crate::{Reason, Text, span};
 
 /// How many rules there may be: no more than reasons.
 const RULES_MAX: usize = 64;
-
-/// Why a delivery was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum DeadReason {
-    /// The handler said that trying again cannot help.
-    Permanent,
-    /// The last attempt failed too.
-    Exhausted,
-    /// Its deadline passed.
-    Deadline,
-    /// The process died too often with it in its hands.
-    Poison,
-    /// It belongs to a chain of more than 64 hops.
-    Loop,
-    /// It came after a dead letter of its key, when no more could wait.
-    Follower,
-    /// Its schema version is newer than the program knows.
-    Newer,
-    /// The store refused what the handler wanted written.
-    Refused,
-    /// There was no room for it.
-    Overflow,
-    /// It was refused because latency had passed its target.
-    Shed,
-}
-
-impl fmt::Display for DeadReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Permanent => "permanent",
-            Self::Exhausted => "exhausted",
-            Self::Deadline => "deadline",
-            Self::Poison => "poison",
-            Self::Loop => "loop",
-            Self::Follower => "follower",
-            Self::Newer => "newer",
-            Self::Refused => "refused",
-            Self::Overflow => "overflow",
-            Self::Shed => "shed",
-        })
-    }
-}
 
 /// What becomes of what is given up.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tidings_core::{Dead, DeadReason, Then};
+/// use tidings_core::{Dead, Reason, Then};
 /// let dead = Dead::to("payments-dead")
-///     .on(DeadReason::Exhausted, Then::replay(Duration::from_secs(600)))
-///     .on(DeadReason::Shed, Then::Discard);
-/// assert_eq!(dead.then(DeadReason::Shed), Then::Discard);
-/// assert_eq!(dead.then(DeadReason::Permanent), Then::Hold, "held unless a rule says otherwise");
+///     .on(Reason::Exhausted, Then::replay(Duration::from_secs(600)))
+///     .on(Reason::Shed, Then::Discard);
+/// assert_eq!(dead.then(Reason::Shed), Then::Discard);
+/// assert_eq!(dead.then(Reason::Permanent), Then::Hold, "held unless a rule says otherwise");
 /// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -82,7 +38,7 @@ pub struct Dead {
 pub struct DeadRule {
     /// The reason; any unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<DeadReason>,
+    pub reason: Option<Reason>,
     /// What happens.
     pub then: Then,
 }
@@ -120,7 +76,7 @@ impl Dead {
 
     /// What happens to what was given up for `reason`.
     #[must_use]
-    pub fn on(mut self, reason: DeadReason, then: Then) -> Self {
+    pub fn on(mut self, reason: Reason, then: Then) -> Self {
         self.rules.push(DeadRule { reason: Some(reason), then });
         self
     }
@@ -133,7 +89,7 @@ impl Dead {
     }
 
     /// What happens to what was given up for `reason`.
-    pub fn then(&self, reason: DeadReason) -> Then {
+    pub fn then(&self, reason: Reason) -> Then {
         let rule = self.rules.iter().find(|rule| rule.reason.is_none_or(|of| of == reason));
         rule.map_or(Then::Hold, |rule| rule.then.clone())
     }

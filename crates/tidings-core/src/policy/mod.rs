@@ -13,7 +13,7 @@ mod retry;
 use std::{fmt, time::Duration};
 
 pub use circuit::{CALL_TIMEOUT, Circuit, CircuitMode, Slow, Trip, Window};
-pub use dead::{Dead, DeadReason, DeadRule, Then};
+pub use dead::{Dead, DeadRule, Then};
 use faults::{Faults, join};
 pub use idempotency::{By, Idempotency, Keeper};
 pub use limits::{Bulkhead, Per, Rate, RateKind, Shed};

@@ -31,9 +31,7 @@ fn full() -> Policy {
         .bulkhead(Bulkhead::pool("db").permits(4).queue(7).wait(ms(250)))
         .timeout(secs(10))
         .retry(Retry::table([secs(1), secs(2)]).jitter(0.1).budget(60))
-        .dead(
-            Dead::to("payments").on(DeadReason::Exhausted, Then::replay(secs(600))).otherwise(Then::Discard),
-        )
+        .dead(Dead::to("payments").on(Reason::Exhausted, Then::replay(secs(600))).otherwise(Then::Discard))
 }
 
 #[test]
@@ -81,7 +79,7 @@ fn a_policy_is_written_in_toml_as_a_person_would() {
         .idempotent(Idempotency::by_field("order"))
         .retry(retry)
         .circuit(Circuit::failing(0.5).over(secs(10)).probes(2))
-        .dead(Dead::default().on(DeadReason::Exhausted, rule));
+        .dead(Dead::default().on(Reason::Exhausted, rule));
     assert_eq!(policy, said);
     assert_eq!(policy.faults(), Vec::<String>::new());
 }
@@ -142,11 +140,7 @@ fn every_fault_is_found_at_once_and_names_its_field() {
         .bulkhead(Bulkhead::pool("").permits(0).queue(u32::MAX))
         .timeout(Duration::ZERO)
         .retry(Retry { budget_per_minute: Some(0), ..Retry::table([]).attempts(0).jitter(f64::NAN) })
-        .dead(
-            Dead::to("")
-                .otherwise(Then::Replay { after: secs(1), times: 0 })
-                .on(DeadReason::Shed, Then::Hold),
-        );
+        .dead(Dead::to("").otherwise(Then::Replay { after: secs(1), times: 0 }).on(Reason::Shed, Then::Hold));
     let expected = [
         "flag",
         "deadline",

@@ -1,0 +1,2 @@
+mod layers;
+pub use layers::SettingFault;

@@ -1,0 +1,184 @@
+//! One handler and how it is called once: its context, its panic, its timeout, and what it asked for.
+
+use std::{
+    any::Any,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::Either};
+use tidings_core::{
+    BoxFuture, Boxed, Call, Cx, DeliveryInfo, Effects, Envelope, EventInfo, Failure, Handled, OpenCx,
+    Refused, Subscriber, Text,
+};
+
+use crate::{Carried, Outside};
+
+/// How often a handler runs again at once because a document it had read was changed.
+const CONFLICTS_MAX: u32 = 5;
+
+/// A handler, and what every call of it needs.
+pub struct Callee {
+    /// Its name: of the module and the function.
+    pub name: Text,
+    /// The event type it was written for, if any.
+    pub event: Option<&'static EventInfo>,
+    /// The function.
+    pub handler: Boxed,
+    /// What is called instead of giving a delivery up.
+    pub fallback: Option<Boxed>,
+    subscriber: Arc<Subscriber>,
+    outside: Arc<dyn Outside>,
+}
+
+/// A call that has begun.
+pub enum Calling {
+    /// It has ended already: nothing had to be waited for.
+    Done(Handled),
+    /// It goes on.
+    Waiting(BoxFuture<'static, Handled>),
+}
+
+impl Callee {
+    /// A handler that reaches `outside`.
+    pub fn new(
+        name: Text,
+        event: Option<&'static EventInfo>,
+        handler: Boxed,
+        fallback: Option<Boxed>,
+        outside: Arc<dyn Outside>,
+    ) -> Self {
+        let subscriber = outside.subscriber(&name, None);
+        Self { name, event, handler, fallback, subscriber, outside }
+    }
+
+    /// Calls the handler. Its future is polled once here, so that one that does not wait costs no more than a function.
+    /// Over `timeout` a call is dropped; that is a transient failure. A panic is one too.
+    pub fn call(self: &Arc<Self>, envelope: &Envelope, attempt: u32, timeout: Duration) -> Calling {
+        self.begin(self.handler.clone(), envelope, attempt, timeout, 0)
+    }
+
+    /// Calls the fallback, if there is one.
+    pub fn call_fallback(
+        self: &Arc<Self>,
+        envelope: &Envelope,
+        attempt: u32,
+        timeout: Duration,
+    ) -> Option<Calling> {
+        let fallback = self.fallback.clone()?;
+        Some(self.begin(fallback, envelope, attempt, timeout, 0))
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        handler: Boxed,
+        envelope: &Envelope,
+        attempt: u32,
+        timeout: Duration,
+        conflicts: u32,
+    ) -> Calling {
+        let info = DeliveryInfo { attempt, ..DeliveryInfo::new(envelope.clone()) };
+        let subscriber = match envelope.tenant() {
+            None => self.subscriber.clone(),
+            tenant => self.outside.subscriber(&self.name, tenant),
+        };
+        let (cx, open) = Cx::open(info, subscriber);
+        let mut future = match catch_unwind(AssertUnwindSafe(|| handler(envelope, cx))) {
+            Err(panic) => return Calling::Done(Err(panicked(&*panic))),
+            Ok(Call::Done(result)) => {
+                return self.finish(handler, result, open, envelope, attempt, timeout, conflicts);
+            }
+            Ok(Call::Waiting(future)) => future,
+        };
+        // It is polled again by whoever waits for it, with a waker that wakes.
+        let first = catch_unwind(AssertUnwindSafe(|| {
+            Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()))
+        }));
+        match first {
+            Err(panic) => Calling::Done(Err(panicked(&*panic))),
+            Ok(Poll::Ready(result)) => {
+                self.finish(handler, result, open, envelope, attempt, timeout, conflicts)
+            }
+            Ok(Poll::Pending) => {
+                let (me, envelope) = (self.clone(), envelope.clone());
+                let sleep = self.subscriber.clock.sleep(timeout);
+                Calling::Waiting(Box::pin(async move {
+                    let future = AssertUnwindSafe(future).catch_unwind();
+                    let result = match futures_util::future::select(future, sleep).await {
+                        Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+                        Either::Right(_) => Err(Failure::transient(format!("no answer within {timeout:?}"))),
+                    };
+                    match me.finish(handler, result, open, &envelope, attempt, timeout, conflicts) {
+                        Calling::Done(result) => result,
+                        Calling::Waiting(rest) => rest.await,
+                    }
+                }))
+            }
+        }
+    }
+
+    /// The handler has answered: what it asked for is done, if it asked for anything.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what one call consists of; a structure would be made a call"
+    )]
+    fn finish(
+        self: &Arc<Self>,
+        handler: Boxed,
+        result: Handled,
+        open: OpenCx,
+        envelope: &Envelope,
+        attempt: u32,
+        timeout: Duration,
+        conflicts: u32,
+    ) -> Calling {
+        let effects = match (result, open.close()) {
+            (_, Err(Refused::Loop)) => {
+                return Calling::Done(Err(Failure::permanent("it publishes in a loop")));
+            }
+            (Err(failure), _) | (Ok(()), Err(Refused::Failure(failure))) => {
+                return Calling::Done(Err(failure));
+            }
+            (Ok(()), Ok(effects)) if is_nothing(&effects) => return Calling::Done(Ok(())),
+            (Ok(()), Ok(effects)) => effects,
+        };
+        let (me, envelope) = (self.clone(), envelope.clone());
+        Calling::Waiting(Box::pin(async move {
+            match me.outside.carry_out(&envelope, effects).await {
+                Carried::Done => Ok(()),
+                Carried::Failed(failure) => Err(failure),
+                Carried::Conflict if conflicts < CONFLICTS_MAX => {
+                    match me.begin(handler, &envelope, attempt, timeout, conflicts + 1) {
+                        Calling::Done(result) => result,
+                        Calling::Waiting(rest) => rest.await,
+                    }
+                }
+                Carried::Conflict => {
+                    Err(Failure::transient(format!("documents it read were changed {conflicts} times")))
+                }
+            }
+        }))
+    }
+}
+
+impl std::fmt::Debug for Callee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Callee").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn is_nothing(effects: &Effects) -> bool {
+    // What was only read is no condition of anything.
+    effects.events.is_empty() && effects.writes.is_empty()
+}
+
+/// A panic is a failed attempt.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
+}

@@ -1,0 +1,56 @@
+//! One event on its way to one buffered handler.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tidings_core::{Attempt, Envelope, Text, Timestamp};
+
+use crate::{Ended, Outcome, receipt::Told, spill::Spiller};
+
+/// A delivery as it waits in a queue.
+pub(crate) struct Job {
+    pub envelope: Envelope,
+    /// Which handler of its pool.
+    pub handler: u32,
+    /// Which attempt comes next, from 1.
+    pub attempt: u32,
+    /// Which call comes next, from 1: deliveries that were put off are called, and have used no attempt.
+    pub calls: u32,
+    /// When the handler was first called.
+    pub first: Option<Timestamp>,
+    /// What went wrong so far.
+    pub troubles: Option<Box<Vec<Attempt>>>,
+    /// Where its end is told.
+    pub told: Option<Arc<Told>>,
+    /// The row of the store it came from.
+    pub spilled: Option<Arc<Row>>,
+}
+
+/// A row of spilled events, which is removed when its last delivery has ended.
+pub(crate) struct Row {
+    pub number: u64,
+    pub open: AtomicUsize,
+    pub spiller: Arc<Spiller>,
+}
+
+impl Job {
+    pub fn new(envelope: Envelope, handler: u32, told: Option<Arc<Told>>) -> Self {
+        Self { envelope, handler, attempt: 1, calls: 1, first: None, troubles: None, told, spilled: None }
+    }
+
+    /// The delivery has ended.
+    pub fn end(mut self, handler: &Text, ended: Ended) {
+        let attempts =
+            self.calls - u32::from(!matches!(ended, Ended::Handled | Ended::ByFallback | Ended::Dead { .. }));
+        if let Some(told) = self.told.take() {
+            told.tell(Outcome { handler: handler.clone(), attempts, ended });
+        }
+        if let Some(row) = self.spilled.take()
+            && row.open.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            row.spiller.done(row.number);
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! What a pool's workers do with a delivery: the guard, the call, the settlement.
+
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tidings_core::{Attempt, Clock, Failure, GivenUp, Handled, Reason, Text, Timestamp, Wish, keep_attempt};
+use tidings_policy::{Ask, Entered, Guard, Permit, Refusal, Settlement, Verdict};
+use tidings_queue::{Notice as QueueNotice, Step, Turn, Work};
+
+use crate::{Callee, Calling, Ended, Outside, PoolConfig, job::Job, limit::Limit, notice::Notice};
+
+/// How long a delivery waits that could not even be kept as a dead letter.
+const KEEP_AGAIN: Duration = Duration::from_secs(1);
+
+/// A handler in a pool.
+pub(crate) struct Slot {
+    pub callee: Arc<Callee>,
+    pub guard: Guard,
+}
+
+/// What happened in a pool so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub handled: AtomicU64,
+    pub failures: AtomicU64,
+    pub retries: AtomicU64,
+    pub dead: AtomicU64,
+    pub skipped: AtomicU64,
+    pub dropped: AtomicU64,
+    pub refused: AtomicU64,
+}
+
+impl Counts {
+    pub fn add(count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The part of a pool that its workers share.
+pub(crate) struct Pool {
+    me: Weak<Pool>,
+    pub name: Text,
+    pub slots: ArcSwap<Vec<Option<Arc<Slot>>>>,
+    pub outside: Arc<dyn Outside>,
+    pub clock: Arc<dyn Clock>,
+    pub counts: Counts,
+    pub notices: Arc<dyn Fn(Notice) + Send + Sync>,
+    pace: ArcSwap<Option<Limit>>,
+    /// Deliveries that waited longer than they should.
+    pub late: AtomicU64,
+    late_after: AtomicU64,
+    /// Whether a delivery that its policy refuses waits here, or fails at once.
+    keeps: bool,
+    changes: Mutex<()>,
+}
+
+impl Pool {
+    pub fn new(
+        name: Text,
+        config: &PoolConfig,
+        outside: Arc<dyn Outside>,
+        clock: Arc<dyn Clock>,
+        notices: Arc<dyn Fn(Notice) + Send + Sync>,
+    ) -> Arc<Self> {
+        Self::of(name, config, outside, clock, notices, true)
+    }
+
+    /// A pool whose deliveries are in nobody's queue.
+    pub fn direct(
+        name: Text,
+        config: &PoolConfig,
+        outside: Arc<dyn Outside>,
+        clock: Arc<dyn Clock>,
+        notices: Arc<dyn Fn(Notice) + Send + Sync>,
+    ) -> Arc<Self> {
+        Self::of(name, config, outside, clock, notices, false)
+    }
+
+    fn of(
+        name: Text,
+        config: &PoolConfig,
+        outside: Arc<dyn Outside>,
+        clock: Arc<dyn Clock>,
+        notices: Arc<dyn Fn(Notice) + Send + Sync>,
+        keeps: bool,
+    ) -> Arc<Self> {
+        let pace = pace(config, clock.now());
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            name,
+            slots: ArcSwap::default(),
+            outside,
+            clock,
+            counts: Counts::default(),
+            notices,
+            pace: ArcSwap::from_pointee(pace),
+            late: AtomicU64::new(0),
+            late_after: AtomicU64::new(micros(config.latency_target)),
+            keeps,
+            changes: Mutex::default(),
+        })
+    }
+
+    pub fn configure(&self, config: &PoolConfig) {
+        self.pace.store(Arc::new(pace(config, self.clock.now())));
+        self.late_after.store(micros(config.latency_target), Ordering::Relaxed);
+    }
+
+    /// Adds a handler and answers its number.
+    pub fn add(&self, slot: Slot) -> u32 {
+        let _changes = self.changes.lock();
+        let mut slots = Vec::clone(&self.slots.load());
+        slots.push(Some(Arc::new(slot)));
+        let number = u32::try_from(slots.len() - 1).expect("nobody registers four billion handlers");
+        self.slots.store(Arc::new(slots));
+        number
+    }
+
+    /// Takes a handler away; what waits for it is dropped, and told so.
+    pub fn remove(&self, number: u32) {
+        let _changes = self.changes.lock();
+        let mut slots = Vec::clone(&self.slots.load());
+        if let Some(slot) = slots.get_mut(number as usize) {
+            *slot = None;
+        }
+        self.slots.store(Arc::new(slots));
+    }
+
+    pub fn slot(&self, number: u32) -> Option<Arc<Slot>> {
+        self.slots.load().get(number as usize).cloned().flatten()
+    }
+
+    /// Begins with a delivery, wherever: on a worker, or on the publisher's side.
+    pub fn begin(&self, job: Job, now: Timestamp, waited: Duration) -> Step<Job> {
+        let slots = self.slots.load();
+        let Some(Some(slot)) = slots.get(job.handler as usize) else {
+            Counts::add(&self.counts.dropped);
+            job.end(&self.name, Ended::Dropped("its handler was taken away"));
+            return Step::Done;
+        };
+        if job.envelope.expiry().is_some_and(|expiry| expiry <= now) {
+            return self.skip(slot, job, "its time was over");
+        }
+        if let Some(pace) = &**self.pace.load()
+            && let Err(after) = pace.take(1, now)
+        {
+            return Step::Again { item: job, after };
+        }
+        let ask = Ask {
+            envelope: &job.envelope,
+            attempt: job.attempt,
+            waited,
+            priority: job.envelope.priority(),
+            since: job.first.unwrap_or(now),
+            crashes: 0,
+            // Those who wait for a token or a permit are bounded by the policy; the rest comes back.
+            hold: true,
+            now,
+        };
+        match slot.guard.enter(&ask) {
+            Entered::Go(permit) => self.go(slot, job, permit, now),
+            Entered::Refused(refusal) => self.refused(slot, job, refusal),
+            Entered::Wait(entering) => {
+                let (me, slot) = (self.me.clone(), slot.clone());
+                Step::Waiting(Box::pin(async move {
+                    let entered = entering.await;
+                    let Some(me) = me.upgrade() else { return Step::Done };
+                    match entered {
+                        Ok(permit) => me.go(&slot, job, permit, me.clock.now()),
+                        Err(refusal) => me.refused(&slot, job, refusal),
+                    }
+                }))
+            }
+        }
+    }
+
+    fn go(&self, slot: &Arc<Slot>, mut job: Job, permit: Permit, now: Timestamp) -> Step<Job> {
+        job.first.get_or_insert(now);
+        match slot.callee.call(&job.envelope, job.calls, slot.guard.timeout()) {
+            Calling::Done(result) => self.settle(slot, job, permit, now, result),
+            Calling::Waiting(call) => {
+                let (me, slot) = (self.me.clone(), slot.clone());
+                Step::Waiting(Box::pin(async move {
+                    let result = call.await;
+                    match me.upgrade() {
+                        Some(me) => me.settle(&slot, job, permit, now, result),
+                        None => Step::Done,
+                    }
+                }))
+            }
+        }
+    }
+
+    fn settle(
+        &self,
+        slot: &Arc<Slot>,
+        job: Job,
+        permit: Permit,
+        began: Timestamp,
+        result: Handled,
+    ) -> Step<Job> {
+        if let Err(failure) = &result
+            && let Some(Wish::Later(after)) = failure.wish()
+        {
+            // It was not its time: neither a failure nor an attempt. The permit goes back uncounted.
+            drop(permit);
+            return Step::Again { item: Job { calls: job.calls + 1, ..job }, after };
+        }
+        let took = self.clock.now().since(began);
+        let left = slot.guard.leave(permit, &result, took);
+        let Some(then) = left.then else { return self.decide(slot, job, left.verdict, result) };
+        let (me, slot) = (self.me.clone(), slot.clone());
+        Step::Waiting(Box::pin(async move {
+            let kept = then.await;
+            let Some(me) = me.upgrade() else { return Step::Done };
+            if let Err(trouble) = kept {
+                tracing::warn!(handler = %slot.callee.name, id = %job.envelope.id(), %trouble, "its claim may not be kept");
+            }
+            me.decide(&slot, job, left.verdict, result)
+        }))
+    }
+
+    fn decide(&self, slot: &Arc<Slot>, mut job: Job, verdict: Verdict, result: Handled) -> Step<Job> {
+        let Err(failure) = result else {
+            Counts::add(&self.counts.handled);
+            job.end(&slot.callee.name, Ended::Handled);
+            return Step::Done;
+        };
+        Counts::add(&self.counts.failures);
+        let attempt = Attempt { at: self.clock.now(), error: failure.describe() };
+        keep_attempt(job.troubles.get_or_insert_default(), attempt);
+        match verdict {
+            Verdict::Again { after } => {
+                let after = match failure.wish() {
+                    Some(Wish::Again(wished)) => wished,
+                    _ => after,
+                };
+                tracing::warn!(handler = %slot.callee.name, id = %job.envelope.id(), attempt = job.attempt, ?after, %failure, "tried again later");
+                Counts::add(&self.counts.retries);
+                job.attempt += 1;
+                job.calls += 1;
+                Step::Again { item: job, after }
+            }
+            Verdict::Dead { reason } | Verdict::Fallback { reason } => {
+                self.give_up(slot, job, reason, failure)
+            }
+            Verdict::Done => self.give_up(slot, job, Reason::Exhausted, failure),
+        }
+    }
+
+    fn refused(&self, slot: &Arc<Slot>, job: Job, refusal: Refusal) -> Step<Job> {
+        let after = match refusal.settlement() {
+            Settlement::Done => return self.skip(slot, job, refusal.word()),
+            Settlement::Dead(reason) => {
+                return self.give_up(slot, job, reason, Failure::transient(refusal.to_string()));
+            }
+            Settlement::Later(after) => after,
+        };
+        // A fallback stands in for a handler that is not called; without one the delivery waits, and uses no attempt.
+        match slot.callee.call_fallback(&job.envelope, job.calls, slot.guard.timeout()) {
+            Some(call) => self.after_fallback(slot, job, call, move |me, slot, job| {
+                me.put_off(slot, job, after, refusal.word())
+            }),
+            None => self.put_off(slot, job, after, refusal.word()),
+        }
+    }
+
+    fn put_off(&self, slot: &Slot, job: Job, after: Duration, why: &'static str) -> Step<Job> {
+        if self.keeps {
+            return Step::Again { item: job, after };
+        }
+        Counts::add(&self.counts.refused);
+        job.end(&slot.callee.name, Ended::Refused(why));
+        Step::Done
+    }
+
+    fn skip(&self, slot: &Slot, job: Job, why: &'static str) -> Step<Job> {
+        Counts::add(&self.counts.skipped);
+        job.end(&slot.callee.name, Ended::Skipped(why));
+        Step::Done
+    }
+
+    /// The handler will not be called again: its fallback may stand in, otherwise the delivery is a dead letter.
+    fn give_up(&self, slot: &Arc<Slot>, job: Job, reason: Reason, failure: Failure) -> Step<Job> {
+        match slot.callee.call_fallback(&job.envelope, job.calls, slot.guard.timeout()) {
+            Some(call) => {
+                self.after_fallback(slot, job, call, move |me, slot, job| me.bury(slot, job, reason, failure))
+            }
+            None => self.bury(slot, job, reason, failure),
+        }
+    }
+
+    fn after_fallback(
+        &self,
+        slot: &Arc<Slot>,
+        job: Job,
+        call: Calling,
+        otherwise: impl FnOnce(&Self, &Arc<Slot>, Job) -> Step<Job> + Send + 'static,
+    ) -> Step<Job> {
+        let decide = |me: &Self, slot: &Arc<Slot>, mut job: Job, result: Handled| match result {
+            Ok(()) => {
+                Counts::add(&me.counts.handled);
+                job.end(&slot.callee.name, Ended::ByFallback);
+                Step::Done
+            }
+            Err(failure) => {
+                let error = format!("the fallback: {}", failure.describe());
+                keep_attempt(job.troubles.get_or_insert_default(), Attempt { at: me.clock.now(), error });
+                otherwise(me, slot, job)
+            }
+        };
+        match call {
+            Calling::Done(result) => decide(self, slot, job, result),
+            Calling::Waiting(call) => {
+                let (me, slot) = (self.me.clone(), slot.clone());
+                Step::Waiting(Box::pin(async move {
+                    let result = call.await;
+                    match me.upgrade() {
+                        Some(me) => decide(&me, &slot, job, result),
+                        None => Step::Done,
+                    }
+                }))
+            }
+        }
+    }
+
+    /// Keeps the delivery as a dead letter; until that is done, its key waits.
+    fn bury(&self, slot: &Arc<Slot>, job: Job, reason: Reason, failure: Failure) -> Step<Job> {
+        let name = slot.callee.name.clone();
+        let now = self.clock.now();
+        let mut attempts = job.troubles.as_deref().cloned().unwrap_or_default();
+        if attempts.is_empty() {
+            attempts.push(Attempt { at: now, error: failure.describe() });
+        }
+        let given_up = GivenUp {
+            envelope: job.envelope.clone(),
+            handler: name.clone(),
+            reason,
+            calls: if job.first.is_some() { job.calls } else { job.calls - 1 },
+            first_at: job.first.unwrap_or(now),
+            attempts,
+        };
+        tracing::error!(handler = %name, id = %job.envelope.id(), %reason, %failure, "given up");
+        let (me, kept) = (self.me.clone(), self.outside.keep(given_up));
+        let slot = slot.clone();
+        Step::Waiting(Box::pin(async move {
+            let kept = kept.await;
+            let Some(me) = me.upgrade() else { return Step::Done };
+            if let Err(trouble) = kept {
+                tracing::error!(handler = %name, %trouble, "a dead letter could not be kept; it is tried again");
+                me.clock.sleep(KEEP_AGAIN).await;
+                return me.bury(&slot, job, reason, failure);
+            }
+            Counts::add(&me.counts.dead);
+            (me.notices)(Notice::DeadLettered {
+                handler: name.clone(),
+                id: job.envelope.id().clone(),
+                reason,
+            });
+            job.end(&name, Ended::Dead { reason, error: failure.describe() });
+            Step::Done
+        }))
+    }
+
+    /// A delivery for which there was no room, or that had to make room, and is dropped.
+    pub fn dropped(
+        &self,
+        job: Job,
+        why: &'static str,
+        keep: bool,
+    ) -> Option<tidings_core::BoxFuture<'static, Handled>> {
+        Counts::add(&self.counts.dropped);
+        let name = self.slot(job.handler).map_or_else(|| self.name.clone(), |slot| slot.callee.name.clone());
+        let kept = keep.then(|| {
+            let now = self.clock.now();
+            self.outside.keep(GivenUp {
+                envelope: job.envelope.clone(),
+                handler: name.clone(),
+                reason: Reason::Overflow,
+                calls: job.calls - 1,
+                first_at: job.first.unwrap_or(now),
+                attempts: vec![Attempt { at: now, error: why.to_owned() }],
+            })
+        });
+        job.end(&name, Ended::Dropped(why));
+        kept
+    }
+}
+
+impl Work for Pool {
+    type Item = Job;
+
+    fn run(&self, job: Job, turn: &Turn<'_>) -> Step<Job> {
+        let waited = turn.waited();
+        if job.calls == 1 && micros(waited) > self.late_after.load(Ordering::Relaxed) {
+            Counts::add(&self.late);
+        }
+        self.begin(job, turn.now(), waited)
+    }
+
+    fn notice(&self, notice: QueueNotice) {
+        (self.notices)(Notice::Workers { pool: self.name.clone(), notice });
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn pace(config: &PoolConfig, now: Timestamp) -> Option<Limit> {
+    config.processing_per_second.map(|rate| Limit::of(rate, now))
+}

@@ -19,6 +19,7 @@ use tidings_core::{
 };
 use tidings_durable::{Left, Node, Status};
 use tidings_flow::Drain;
+use tidings_policy::MemoryFlags;
 use tidings_runtime::{Admitted, Buffered, Direct, From, PoolLeft, Ticket};
 use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub bridged: RwLock<Vec<Pattern>>,
     /// Deliveries that were given up outside of durable subscriptions.
     pub letters: Arc<dyn DeadLetters>,
+    /// Feature flags.
+    pub flags: Arc<MemoryFlags>,
     pub drain: Duration,
     pub payload_bytes_max: usize,
     pub model: Model,
@@ -125,6 +128,11 @@ impl App {
     /// The bus.
     pub fn bus(&self) -> &Bus {
         &self.0.bus
+    }
+
+    /// Feature flags, to look at and to change while it runs.
+    pub fn flags(&self) -> &MemoryFlags {
+        &self.0.flags
     }
 
     /// The store, if there is one.

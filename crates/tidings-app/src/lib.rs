@@ -6,6 +6,7 @@
 
 mod app;
 mod batches;
+mod build;
 mod builder;
 mod error;
 mod flows;
@@ -27,5 +28,9 @@ pub use flows::FlowLeft;
 pub use model::{MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule};
 pub use module::Module;
 pub use publish::{Publish, Receipt};
+pub use settings::{
+    BusSettings, DeadLetterSettings, ENVIRONMENT_PREFIX, Loading, Preset, SettingFault, Settings,
+    SettingsError,
+};
 pub use signals::signals;
 pub use views::ViewReader;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use tidings_core::Envelope;
-use tidings_runtime::Notice;
+use tidings_runtime::{From, Notice};
 
 use crate::app::Inner;
 
@@ -12,7 +12,7 @@ use crate::app::Inner;
 pub(crate) struct Notices(Arc<OnceLock<Weak<Inner>>>);
 
 impl Notices {
-    pub fn tell(&self, app: Weak<Inner>) {
+    pub fn begin(&self, app: Weak<Inner>) {
         // It is told once, by the builder.
         let _ = self.0.set(app);
     }
@@ -25,6 +25,19 @@ impl Notices {
     pub fn of_policies(&self) -> Arc<dyn Fn(tidings_policy::Notice) + Send + Sync> {
         let me = self.clone();
         Arc::new(move |notice| me.emit(&Notice::Policy(notice)))
+    }
+
+    /// Tells what durable handlers have published, once it is durable.
+    pub fn of_published(&self) -> Arc<dyn Fn(&[Envelope]) + Send + Sync> {
+        let me = self.clone();
+        Arc::new(move |events| {
+            let Some(app) = me.0.get().and_then(Weak::upgrade) else { return };
+            for event in events {
+                if let Err(full) = app.tell(event, From::Handler) {
+                    tracing::warn!(id = %event.id(), %full, "an event that a handler published does not reach buffered handlers");
+                }
+            }
+        })
     }
 
     fn emit(&self, notice: &Notice) {

@@ -490,9 +490,7 @@ impl Buffered {
         for route in routes {
             let entry = self.entry(Job::new(event.clone(), route.slot, told.cloned()), *route, bytes);
             let dropped = match running.queue.push_dropping_oldest(entry) {
-                Ok(dropped) => {
-                    dropped.into_iter().map(|job| (job, "a newer one took its place")).collect()
-                }
+                Ok(dropped) => dropped.into_iter().map(|job| (job, "a newer one took its place")).collect(),
                 // All that is there runs already, or it is too large for any room.
                 Err(full) => vec![(full.entry.item, "there was no room for it")],
             };

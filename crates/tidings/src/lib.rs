@@ -8,8 +8,9 @@ mod engines;
 
 pub use engines::{Build, Mode, open_store};
 pub use tidings_app::{
-    App, AppBuilder, BuildError, Drained, FlowLeft, MODELS, Model, ModelBatches, ModelEvent, ModelFlow,
-    ModelHandler, ModelModule, Module, Publish, PublishError, Receipt, ViewReader, signals,
+    App, AppBuilder, BuildError, BusSettings, DeadLetterSettings, Drained, ENVIRONMENT_PREFIX, FlowLeft,
+    Loading, MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule, Module, Preset,
+    Publish, PublishError, Receipt, SettingFault, Settings, SettingsError, ViewReader, signals,
 };
 pub use tidings_core::*;
 pub use tidings_macros::{Event, event};
@@ -27,7 +28,8 @@ pub use tidings_flow as flow;
 /// Handlers on worker threads: pools, their queues, and what becomes of events on their way through them.
 pub mod buffered {
     pub use tidings_queue::{
-        Config as QueueConfig, Error as QueueError, Figures, Order, Percentiles, Scaling, WORKERS_MAX, WorkerFigures,
+        Config as QueueConfig, Error as QueueError, Figures, Order, Percentiles, Scaling, WORKERS_MAX,
+        WorkerFigures,
     };
     pub use tidings_runtime::{
         Admission, Buffered, Config, Ended, Full, MemoryDeadLetters, NoRoom, Notice, Outcome, Overflow,

@@ -142,7 +142,8 @@ async fn what_is_emitted_on_the_bus_reaches_buffered_handlers_once_and_so_does_w
     let handle = move |_: &Envelope| {
         counted.fetch_add(1, Ordering::SeqCst);
     };
-    let module = Module::new("orders").on(handle.topic("order.*").topic("order.placed").topic("**").buffered());
+    let module =
+        Module::new("orders").on(handle.topic("order.*").topic("order.placed").topic("**").buffered());
     let app = app(module, Config::default()).await;
     app.bus().emit(&placed(1, 1));
     app.settled().await.expect("settled");
@@ -217,7 +218,10 @@ async fn a_full_queue_has_publishers_wait_up_to_a_deadline() {
 #[tokio::test]
 async fn a_full_queue_drops_the_oldest_that_waits_and_never_what_runs() {
     let (app, door, seen) = full(Overflow::DropOldest, true).await;
-    assert_eq!(app.publish(placed(1, 4)).await.expect("room is made").admission(), Admission::DroppedOldest(1));
+    assert_eq!(
+        app.publish(placed(1, 4)).await.expect("room is made").admission(),
+        Admission::DroppedOldest(1)
+    );
     assert_eq!(app.buffered().figures()[0].dropped, 1);
     ends_with(app, door, seen, &[0, 2, 3, 4]).await;
 }
@@ -378,6 +382,9 @@ async fn critical_events_overtake_low_ones_that_wait() {
     });
     let app = app(Module::new("orders").on(handle.buffered()), config).await;
     let first = app.publish(placed(0, 0)).await.expect("room");
+    while app.buffered().figures()[0].queue.workers.iter().all(|worker| worker.in_flight == 0) {
+        tokio::task::yield_now().await;
+    }
     for step in 1..=5 {
         app.publish(placed(step, step)).priority(Priority::Low).await.expect("room");
     }
@@ -413,9 +420,9 @@ async fn while_a_circuit_is_open_deliveries_wait_and_use_no_attempt() {
         counted.fetch_add(1, Ordering::SeqCst);
         if is_broken.load(Ordering::SeqCst) { Err(Failure::transient("down")) } else { Ok(()) }
     };
-    let policy = Policy::new().retry(Retry::constant(Duration::from_millis(1)).attempts(50)).circuit(
-        Circuit::open_after(3).probe_after(Duration::from_secs(30)),
-    );
+    let policy = Policy::new()
+        .retry(Retry::constant(Duration::from_millis(1)).attempts(50))
+        .circuit(Circuit::open_after(3).probe_after(Duration::from_secs(30)));
     let module = Module::new("orders").on(handle.buffered().policy(policy));
     let builder = App::builder().module(module).clock(Arc::new(clock.clone()));
     let app = builder.build().await.expect("an application");

@@ -188,6 +188,25 @@ impl Policy {
         self
     }
 
+    /// The same, with what `other` says wherever this says nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let other = other.clone();
+        Self {
+            flag: self.flag.or(other.flag),
+            deadline: self.deadline.or(other.deadline),
+            quarantine_after: self.quarantine_after.or(other.quarantine_after),
+            idempotency: self.idempotency.or(other.idempotency),
+            shed: self.shed.or(other.shed),
+            rate: self.rate.or(other.rate),
+            circuit: self.circuit.or(other.circuit),
+            bulkhead: self.bulkhead.or(other.bulkhead),
+            timeout: self.timeout.or(other.timeout),
+            retry: self.retry.or(other.retry),
+            dead: self.dead.or(other.dead),
+        }
+    }
+
     /// The same with retries and timeout decided: what was said, else what a circuit breaker asks for, else the
     /// defaults of the place. Where both the policy and its circuit breaker name a timeout, the shorter holds.
     #[must_use]

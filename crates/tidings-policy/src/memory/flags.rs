@@ -29,6 +29,18 @@ pub enum FlagTarget {
     Topic(Text),
 }
 
+impl From<&str> for FlagTarget {
+    /// As it is written: `event:order.placed`, `handler:orders/charge`, `topic:order.**`, and anything else a name.
+    fn from(text: &str) -> Self {
+        match text.split_once(':') {
+            Some(("event", name)) => Self::Event(name.into()),
+            Some(("handler", name)) => Self::Handler(name.into()),
+            Some(("topic", pattern)) => Self::Topic(pattern.into()),
+            _ => Self::Name(text.into()),
+        }
+    }
+}
+
 impl fmt::Display for FlagTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,0 +1,263 @@
+//! Makes an application of what its author said, and finds every mistake at once.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+use tidings_bus::{Bus, LeakWatch};
+use tidings_core::{Clock, Defaults, Place, Policy, Registration, Text, View};
+use tidings_durable::{Config, Node};
+use tidings_policy::{FlagTarget, Guard, MemoryFlags, Surroundings};
+use tidings_runtime::{Buffered, Direct, Ground};
+use tidings_store::AnyStore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    App, AppBuilder, BuildError, Module, Settings, app::Inner, flows::Flows, model, notices::Notices,
+    outside::AppOutside,
+};
+
+/// Handlers and flows by where they run.
+#[derive(Default)]
+struct Sorted {
+    durable: Vec<Registration>,
+    in_memory: Vec<(Text, Registration)>,
+    flows: Vec<(String, crate::flows::Begin)>,
+}
+
+pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
+    let AppBuilder { open, settings, store, mut modules, clock } = builder;
+    let mut faults = settings.faults();
+    names(&modules, &mut faults);
+    policies(&mut modules, &settings.policies, &mut faults);
+    let model = model::of(&settings.name, &modules);
+    let store = match (store, &settings.store) {
+        (Some(store), _) => Some(store),
+        (None, None) => None,
+        (None, Some(url)) => match open(url.clone(), clock.clone()).await {
+            Ok(store) => Some(store),
+            Err(error) => {
+                faults.push(format!("store {url}: {error}"));
+                None
+            }
+        },
+    };
+    let has_store = store.is_some() || !faults.is_empty();
+    let Sorted { durable, in_memory, flows } = sorted(modules, has_store, &mut faults);
+    checked(&in_memory, &mut faults);
+    let flags = flags(&settings, &*clock, &mut faults);
+    let notices = Notices::default();
+    let around = Surroundings {
+        clock: clock.clone(),
+        flags: flags.clone(),
+        notices: notices.of_policies(),
+        seed: settings.durable.seed,
+        defaults: Defaults::buffered(),
+        ..Surroundings::default()
+    };
+    let guards = guards(&in_memory, &around, &mut faults);
+    let node = node(&settings, store.clone(), &clock, durable, &notices, &mut faults);
+    let (Some(node), true) = (node, faults.is_empty()) else {
+        if let Some(store) = store
+            && let Err(error) = store.close().await
+        {
+            faults.push(format!("store: {error}"));
+        }
+        return Err(BuildError { faults });
+    };
+    let mut bus = Bus::builder();
+    if let Some(most) = settings.bus.listeners_max {
+        bus = bus.leak_watch(LeakWatch::limit(most));
+    }
+    let letters = Arc::new(tidings_runtime::MemoryDeadLetters::new(settings.dead_letters.memory_max));
+    let source = Text::from(settings.source.as_str());
+    let inner = Arc::new_cyclic(|app| {
+        let outside = Arc::new(AppOutside {
+            app: app.clone(),
+            source: source.clone(),
+            payload_bytes_max: settings.payload_bytes_max,
+            clock: clock.clone(),
+            documents: AppOutside::documents(store.as_ref()),
+        });
+        let ground = Ground {
+            outside: outside.clone(),
+            spill: store.clone().map(|store| Arc::new(crate::spill::InStore(store)) as _),
+            clock: clock.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            notices: notices.of_runtime(),
+        };
+        notices.begin(app.clone());
+        Inner {
+            name: settings.name,
+            source,
+            direct: Direct::new(outside.clone(), clock.clone(), notices.of_runtime()),
+            buffered: Buffered::new(settings.buffered, ground),
+            outside,
+            bridged: RwLock::default(),
+            letters,
+            flags,
+            clock,
+            node: store.is_some().then_some(node),
+            store,
+            bus: bus.build(),
+            drain: settings.drain,
+            payload_bytes_max: settings.payload_bytes_max,
+            model,
+            closing: CancellationToken::new(),
+            calls: TaskTracker::new(),
+            flows: Flows::default(),
+            started: false.into(),
+        }
+    });
+    for ((name, registration), guard) in in_memory.into_iter().zip(guards) {
+        crate::on_bus::place(&inner, name, registration, guard)?;
+    }
+    for (name, flow) in flows {
+        let fault = |what: String| BuildError { faults: vec![format!("flow {name}: {what}")] };
+        let (kept, listener) = (flow.begin)(inner.clock.clone()).map_err(|error| fault(error.to_string()))?;
+        if let Ok(pattern) = &flow.pattern {
+            let guard = inner.bus.subscribe(pattern.as_str(), listener);
+            guard.map_err(|error| fault(error.to_string()))?.forever();
+        }
+        inner.flows.keep(name, kept);
+    }
+    Ok(App(inner))
+}
+
+fn names(modules: &[Module], faults: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    let mut views: HashSet<&str> = HashSet::new();
+    for module in modules {
+        if module.name.is_empty() {
+            faults.push("a module without a name".into());
+        } else if !seen.insert(&module.name) {
+            faults.push(format!("module {:?} is there twice", module.name));
+        }
+        for view in &module.views {
+            let name = View::name(view);
+            if name.is_empty() || name.starts_with('$') {
+                faults.push(format!(
+                    "module {}: view {name:?}: names must not be empty or begin with `$`",
+                    module.name
+                ));
+            } else if !views.insert(name) {
+                faults
+                    .push(format!("module {}: view {name:?} is kept by another module already", module.name));
+            }
+        }
+    }
+}
+
+/// What settings say of policies goes under what code says of them.
+fn policies(modules: &mut [Module], said: &BTreeMap<String, Policy>, faults: &mut Vec<String>) {
+    let mut unused: HashSet<&String> = said.keys().collect();
+    for module in modules {
+        for registration in &mut module.registrations {
+            let name = match &registration.place {
+                Place::Durable { name, .. } => name.clone(),
+                Place::Bus | Place::Buffered { .. } => crate::on_bus::name(&module.name, registration),
+            };
+            if let Some((name, policy)) = said.get_key_value(&*name) {
+                unused.remove(name);
+                registration.policy = std::mem::take(&mut registration.policy).or(policy);
+            }
+        }
+    }
+    let mut unused: Vec<_> = unused.into_iter().collect();
+    unused.sort();
+    faults
+        .extend(unused.into_iter().map(|name| format!("policies.{name}: there is no handler of this name")));
+}
+
+fn sorted(modules: Vec<Module>, has_store: bool, faults: &mut Vec<String>) -> Sorted {
+    let mut sorted = Sorted::default();
+    for module in modules {
+        for flow in module.flows {
+            match &flow.pattern {
+                Ok(_) => sorted.flows.push((format!("{}/{}", module.name, flow.name), flow)),
+                Err(error) => faults.push(format!("module {}: flow {}: {error}", module.name, flow.name)),
+            }
+        }
+        for registration in module.registrations {
+            match &registration.place {
+                Place::Bus | Place::Buffered { .. } => {
+                    sorted.in_memory.push((crate::on_bus::name(&module.name, &registration), registration));
+                }
+                Place::Durable { name, .. } if !has_store => {
+                    faults.push(format!(
+                        "module {}: subscription {name:?} is durable, which needs a store",
+                        module.name
+                    ));
+                }
+                Place::Durable { .. } => sorted.durable.push(registration),
+            }
+        }
+    }
+    sorted
+}
+
+fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<String>) {
+    for (name, registration) in in_memory {
+        let fault = |what: String| format!("handler {name}: {what}");
+        match registration.patterns() {
+            Ok(patterns) if patterns.is_empty() => {
+                faults.push(fault("it takes any event: say which with `.topic(\"…\")`".into()));
+            }
+            Ok(_) => {}
+            Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
+        }
+        let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());
+        let settings = settings.unwrap_or_default().into_iter();
+        faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
+    }
+}
+
+fn flags(settings: &Settings, clock: &dyn Clock, faults: &mut Vec<String>) -> Arc<MemoryFlags> {
+    let flags = MemoryFlags::new();
+    for (name, flag) in &settings.flags {
+        if let Err(what) = flags.set(FlagTarget::from(name.as_str()), Some(*flag), "settings", clock.now()) {
+            faults.push(format!("flags.{name}: {what}"));
+        }
+    }
+    Arc::new(flags)
+}
+
+fn guards(in_memory: &[(Text, Registration)], around: &Surroundings, faults: &mut Vec<String>) -> Vec<Guard> {
+    let mut guards = Vec::new();
+    for (name, registration) in in_memory {
+        let around = Surroundings { fallback: registration.fallback.is_some(), ..around.clone() };
+        match Guard::new(name.clone(), registration.policy.clone(), around) {
+            Ok(guard) => guards.push(guard),
+            Err(more) => {
+                faults.extend(more.faults.into_iter().map(|what| format!("handler {name}: {what}")));
+            }
+        }
+    }
+    guards
+}
+
+fn node(
+    settings: &Settings,
+    store: Option<AnyStore>,
+    clock: &Arc<dyn Clock>,
+    durable: Vec<Registration>,
+    notices: &Notices,
+    faults: &mut Vec<String>,
+) -> Option<Arc<Node>> {
+    let config = Config {
+        source: Text::from(settings.source.as_str()),
+        payload_bytes: settings.payload_bytes_max,
+        ..settings.durable.clone()
+    };
+    // Faults of registrations are found also when the store is not there: on one in memory that is thrown away.
+    let store: AnyStore = store.unwrap_or_else(|| Arc::new(tidings_store::MemoryStore::default()));
+    match Node::new(store, clock.clone(), config, durable, notices.of_published()) {
+        Ok(node) => Some(node),
+        Err(errors) => {
+            faults.extend(errors.into_iter().map(|error| error.to_string()));
+            None
+        }
+    }
+}

@@ -155,6 +155,11 @@ impl About {
         !self.is_ended() && !self.is_orphaned()
     }
 
+    /// Whether it is for a target that may go.
+    pub(crate) fn has_target(&self) -> bool {
+        self.rest.target.is_some()
+    }
+
     /// Whether the target it is for is gone.
     pub(crate) fn is_orphaned(&self) -> bool {
         self.rest.target.as_ref().is_some_and(|target| target.is_gone())

@@ -4,22 +4,27 @@ use std::collections::BTreeMap;
 
 /// A sorted map that keeps a single entry in place. Most patterns have one listener: a tree for each would cost ten
 /// times the entry. Some have very many: a vector would make removing them all quadratic.
-#[derive(Debug, Default)]
+///
+/// Of two forms, not three, and with the map in a box: so it is as small as the single entry if `V` is a pointer.
+#[derive(Debug)]
 pub(crate) enum Few<K, V> {
-    /// No entry.
-    #[default]
-    None,
-    /// One.
+    /// One entry.
     One(K, V),
-    /// Any number, perhaps again one or none after removals.
-    Many(BTreeMap<K, V>),
+    /// None, or any number, perhaps again one or none after removals.
+    Many(Option<Box<BTreeMap<K, V>>>),
+}
+
+impl<K, V> Default for Few<K, V> {
+    fn default() -> Self {
+        Self::Many(None)
+    }
 }
 
 impl<K: Ord, V> Few<K, V> {
     /// The entry under `key`, made if it is missing.
     pub(crate) fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let map = match std::mem::take(self) {
-            Self::None => {
+            Self::Many(None) => {
                 *self = Self::One(key, make());
                 return self.only();
             }
@@ -27,11 +32,11 @@ impl<K: Ord, V> Few<K, V> {
                 *self = Self::One(have, value);
                 return self.only();
             }
-            Self::One(have, value) => BTreeMap::from([(have, value)]),
-            Self::Many(map) => map,
+            Self::One(have, value) => Box::new(BTreeMap::from([(have, value)])),
+            Self::Many(Some(map)) => map,
         };
-        *self = Self::Many(map);
-        let Self::Many(map) = self else { unreachable!("it was put there just now") };
+        *self = Self::Many(Some(map));
+        let Self::Many(Some(map)) = self else { unreachable!("it was put there just now") };
         map.entry(key).or_insert_with(make)
     }
 
@@ -41,19 +46,10 @@ impl<K: Ord, V> Few<K, V> {
     }
 
     /// The entry under `key`.
-    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        match self {
-            Self::One(have, value) if have == key => Some(value),
-            Self::Many(map) => map.get_mut(key),
-            _ => None,
-        }
-    }
-
-    /// The entry under `key`.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         match self {
             Self::One(have, value) if have == key => Some(value),
-            Self::Many(map) => map.get(key),
+            Self::Many(map) => map.as_ref()?.get(key),
             _ => None,
         }
     }
@@ -61,7 +57,7 @@ impl<K: Ord, V> Few<K, V> {
     /// Takes the entry under `key` out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         if let Self::Many(map) = self {
-            return map.remove(key);
+            return map.as_mut()?.remove(key);
         }
         match std::mem::take(self) {
             Self::One(have, value) if have == *key => Some(value),
@@ -75,9 +71,8 @@ impl<K: Ord, V> Few<K, V> {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::None => 0,
             Self::One(..) => 1,
-            Self::Many(map) => map.len(),
+            Self::Many(map) => map.as_ref().map_or(0, |map| map.len()),
         }
     }
 
@@ -89,9 +84,8 @@ impl<K: Ord, V> Few<K, V> {
     /// The entries in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let (one, many) = match self {
-            Self::None => (None, None),
             Self::One(key, value) => (Some((key, value)), None),
-            Self::Many(map) => (None, Some(map)),
+            Self::Many(map) => (None, map.as_deref()),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
@@ -99,9 +93,8 @@ impl<K: Ord, V> Few<K, V> {
     /// The values in order, taking the map apart.
     pub(crate) fn into_values(self) -> impl Iterator<Item = V> {
         let (one, many) = match self {
-            Self::None => (None, None),
             Self::One(_, value) => (Some(value), None),
-            Self::Many(map) => (None, Some(map)),
+            Self::Many(map) => (None, map.map(|map| *map)),
         };
         one.into_iter().chain(many.into_iter().flat_map(BTreeMap::into_values))
     }
@@ -143,7 +136,6 @@ mod tests {
                 prop_assert_eq!((few.len(), few.is_empty()), (plain.len(), plain.is_empty()));
                 for key in 0..6 {
                     prop_assert_eq!(few.get(&key), plain.get(&key));
-                    prop_assert_eq!(few.get_mut(&key), plain.get_mut(&key));
                 }
             }
             prop_assert!(few.into_values().eq(plain.into_values()));

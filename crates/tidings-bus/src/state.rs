@@ -34,6 +34,8 @@ use crate::{
 pub(crate) struct State {
     names: HashMap<Cow<'static, str>, Named>,
     router: Router<Arc<dyn Hear<Envelope>>>,
+    /// How many in the router may lose their target.
+    weak: usize,
     errors: Few<Rank, Arc<ErrorListener>>,
     middleware: BTreeMap<Rank, Arc<dyn Filed>>,
     keeper: Keeper,
@@ -55,7 +57,8 @@ impl State {
         Self {
             names: HashMap::new(),
             router: Router::new(seed),
-            errors: Few::None,
+            weak: 0,
+            errors: Few::default(),
             middleware: BTreeMap::new(),
             keeper: Keeper::new(subjects),
             filled: HashMap::new(),
@@ -80,6 +83,7 @@ impl State {
         listener: Arc<dyn Hear<Envelope>>,
         waste: &mut Waste,
     ) {
+        self.weak += usize::from(listener.about().has_target());
         self.router.insert(pattern, listener.about().rank(), listener);
         self.pattern_changed(pattern, waste);
     }
@@ -111,6 +115,7 @@ impl State {
             }
             Place::Pattern(pattern) => {
                 if let Some(listener) = self.router.remove(pattern, rank) {
+                    self.weak -= usize::from(listener.about().has_target());
                     end(listener.about(), Box::new(listener.clone()), waste);
                     self.pattern_changed(pattern, waste);
                     self.shrunk(pattern.as_str());
@@ -162,6 +167,7 @@ impl State {
         }
         if let Ok(pattern) = Pattern::parse(text) {
             for listener in self.router.remove_pattern(&pattern) {
+                self.weak -= usize::from(listener.about().has_target());
                 count += end(listener.about(), Box::new(listener.clone()), waste);
             }
             self.pattern_changed(&pattern, waste);
@@ -178,6 +184,7 @@ impl State {
                 count += end(member.about(), Box::new(member.clone()), waste);
             }
         }
+        self.weak = 0;
         for listener in self.router.drain() {
             count += end(listener.about(), Box::new(listener.clone()), waste);
         }
@@ -227,6 +234,10 @@ impl State {
     /// How many listeners an event of this name reaches.
     pub(crate) fn count(&self, name: &str) -> usize {
         let mut count = self.names.get(name).map_or(0, Named::count);
+        // What has ended is not filed any more, so that only those that may lose their target have to be asked.
+        if self.weak == 0 {
+            return count + self.router.matching_count(name);
+        }
         self.router.matching(name, |_, listener| count += usize::from(listener.about().is_live()));
         count
     }

@@ -63,6 +63,7 @@ proptest! {
             let mut expected: Vec<u32> =
                 list.iter().filter(|(pattern, ..)| pattern.matches(&topic)).map(|(.., value)| *value).collect();
             expected.sort_unstable();
+            prop_assert_eq!(router.matching_count(&topic), expected.len());
             prop_assert_eq!(found(&router, &topic), expected, "{}", topic);
         }
         let kept: BTreeSet<&Pattern> = list.iter().map(|(pattern, ..)| pattern).collect();
@@ -136,10 +137,10 @@ fn segments_that_collide_are_told_apart_by_comparing_them() {
     let (ranks, mut router) = (Ranks::default(), Router::new(7));
     router.insert(&pattern("a.*"), ranks.next(0, End::Last), 1);
     let (_, key) = router.place(&pattern("a.*")).expect("one");
-    let bucket = router.families[0].table.remove(key).expect("one");
+    let filed = router.families[0].table.remove(key, |_| true).expect("one");
     let topic = Segments::of("b.x", 7).expect("few");
     let collision = router.families[0].shape.key(&topic).expect("fits");
-    *router.families[0].table.entry(collision) = bucket;
+    router.families[0].table.insert(collision, filed);
     assert_eq!(found(&router, "b.x"), Vec::<u32>::new());
 }
 
@@ -170,4 +171,21 @@ fn many_wildcards_in_the_trie_cost_no_more_than_its_nodes_and_find_each_pattern_
     assert_eq!(found(&router, &["a"; 32].join(".")), (1..=512).collect::<Vec<_>>());
     assert_eq!(found(&router, &["a"; 9].join(".")), (1..=512).collect::<Vec<_>>());
     assert_eq!(found(&router, &["a"; 8].join(".")), Vec::<u32>::new());
+}
+
+#[test]
+fn patterns_with_several_double_wildcards_do_not_all_fall_into_one_place() {
+    let (ranks, mut router) = (Ranks::default(), Router::new(7));
+    for value in 0..10_000 {
+        router.insert(&pattern(&format!("**.w{value}.**")), ranks.next(0, End::Last), value);
+    }
+    assert!(router.families.is_empty(), "no table would tell them apart");
+    assert_eq!(found(&router, "a.w77.b"), [77]);
+    assert_eq!(found(&router, "w77.w78"), [77, 78]);
+}
+
+#[test]
+fn an_entry_fills_a_line_of_the_cache_and_no_more() {
+    type Listener = std::sync::Arc<dyn crate::hear::Hear<tidings_core::Envelope>>;
+    assert!(size_of::<Filed<Listener>>() <= 56, "{}", size_of::<Filed<Listener>>());
 }

@@ -9,7 +9,7 @@ use std::{collections::HashMap, hash::BuildHasherDefault};
 
 use tidings_core::Pattern;
 
-use super::{AlreadyHashed, Listeners, shape::Segments};
+use super::{AlreadyHashed, Listeners, segments::Segments};
 
 /// How many patterns a node lists before it is split.
 const LISTED: usize = 8;

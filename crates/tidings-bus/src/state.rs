@@ -245,7 +245,7 @@ impl State {
     /// The names and patterns that are listened to, sorted, each once.
     pub(crate) fn listened_to(&self) -> Vec<String> {
         let names = self.names.iter().filter(|(_, named)| named.count() > 0).map(|(name, _)| &**name);
-        let patterns = self.router.patterns().map(Pattern::as_str);
+        let patterns = self.router.patterns();
         let mut all: Vec<String> = names.chain(patterns).map(str::to_owned).collect();
         all.sort_unstable();
         all.dedup();

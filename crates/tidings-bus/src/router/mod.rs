@@ -11,6 +11,7 @@ mod segments;
 mod shape;
 mod table;
 mod trie;
+mod written;
 
 use std::hash::Hasher;
 
@@ -21,6 +22,7 @@ use self::{
     shape::Shape,
     table::{Probe, Table},
     trie::Trie,
+    written::Written,
 };
 use crate::{few::Few, rank::Rank};
 
@@ -49,7 +51,7 @@ struct Family<V> {
 
 /// A pattern and what is filed under it.
 struct Filed<V> {
-    pattern: Pattern,
+    text: Written,
     listeners: Listeners<V>,
 }
 
@@ -88,13 +90,13 @@ impl<V> Router<V> {
         };
         let Some(Family { table, .. }) = self.families.get_mut(at) else { return };
         let key = shape.key_of(pattern, seed);
-        match table.get_mut(key, |filed| filed.pattern == *pattern) {
+        match table.get_mut(key, |filed| filed.text.is(pattern)) {
             Some(filed) => {
                 filed.listeners.entry(rank, || value);
             }
             None => {
                 let listeners = Few::One(rank, value);
-                table.insert(key, Filed { pattern: pattern.clone(), listeners });
+                table.insert(key, Filed { text: Written::of(pattern), listeners });
             }
         }
     }
@@ -103,7 +105,7 @@ impl<V> Router<V> {
     pub(crate) fn remove(&mut self, pattern: &Pattern, rank: Rank) -> Option<V> {
         let value = self.place(pattern).and_then(|(at, key)| {
             let table = &mut self.families.get_mut(at)?.table;
-            let listeners = &mut table.get_mut(key, |filed| filed.pattern == *pattern)?.listeners;
+            let listeners = &mut table.get_mut(key, |filed| filed.text.is(pattern))?.listeners;
             let value = listeners.remove(&rank)?;
             if listeners.is_empty() {
                 self.remove_filed(at, key, pattern);
@@ -172,7 +174,7 @@ impl<V> Router<V> {
             }
             for (shape, probe) in probes.iter().take(count).flatten() {
                 probe.each(|filed| {
-                    if shape.verify(&filed.pattern, topic) {
+                    if shape.verify(filed.text.as_bytes(), topic) {
                         found(&filed.listeners);
                     }
                 });
@@ -186,7 +188,7 @@ impl<V> Router<V> {
     /// What is filed under `pattern`; nearly always in one place.
     pub(crate) fn filed(&self, pattern: &Pattern) -> Vec<&Listeners<V>> {
         let filed = self.place(pattern).and_then(|(at, key)| {
-            self.families.get(at)?.table.get(key, |filed| filed.pattern == *pattern)
+            self.families.get(at)?.table.get(key, |filed| filed.text.is(pattern))
         });
         filed.map(|filed| &filed.listeners).into_iter().chain(self.others.get(pattern, self.seed)).collect()
     }
@@ -197,10 +199,10 @@ impl<V> Router<V> {
     }
 
     /// All patterns, in no order. One may come twice when it has been filed both ways.
-    pub(crate) fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
         let filed = self.families.iter().flat_map(|family| family.table.values());
-        let others = self.others.all().into_iter().map(|(pattern, _)| pattern);
-        filed.map(|filed| &filed.pattern).chain(others)
+        let others = self.others.all().into_iter().map(|(pattern, _)| pattern.as_str());
+        filed.map(|filed| filed.text.as_str()).chain(others)
     }
 
     /// Everything that is filed, in no order.
@@ -234,7 +236,7 @@ impl<V> Router<V> {
     /// Forgets a pattern, and its family with the last one.
     fn remove_filed(&mut self, at: usize, key: u64, pattern: &Pattern) -> Option<Filed<V>> {
         let family = self.families.get_mut(at)?;
-        let filed = family.table.remove(key, |filed| filed.pattern == *pattern);
+        let filed = family.table.remove(key, |filed| filed.text.is(pattern));
         if family.table.is_empty() {
             self.families.swap_remove(at);
         }

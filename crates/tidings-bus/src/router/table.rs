@@ -37,8 +37,6 @@ struct Part<T> {
     entries: Vec<Entry<T>>,
 }
 
-/// Sixty-four bytes with one listener under the pattern, as a line of the processor's cache has.
-#[repr(align(64))]
 struct Entry<T> {
     key: u64,
     value: T,

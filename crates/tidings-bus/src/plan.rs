@@ -19,19 +19,42 @@ use crate::{Fault, about::About, around::Around, emission::Emission, hear::Hear}
 pub(crate) struct Plan<T: ?Sized> {
     outdated: AtomicBool,
     /// Nothing where there is an `around`, which then has them.
-    listeners: Box<[Arc<dyn Hear<T>>]>,
+    listeners: List<T>,
     around: Option<Box<Around<T>>>,
+}
+
+/// Listeners in order. Most lists have one, and then it lies in the plan: emitting waits for memory once less.
+enum List<T: ?Sized> {
+    One(Arc<dyn Hear<T>>),
+    Many(Box<[Arc<dyn Hear<T>>]>),
+}
+
+impl<T: ?Sized> List<T> {
+    fn of(listeners: Box<[Arc<dyn Hear<T>>]>) -> Self {
+        match <[_; 1]>::try_from(listeners.into_vec()) {
+            Ok([only]) => Self::One(only),
+            Err(listeners) => Self::Many(listeners.into()),
+        }
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[Arc<dyn Hear<T>>] {
+        match self {
+            Self::One(only) => std::slice::from_ref(only),
+            Self::Many(listeners) => listeners,
+        }
+    }
 }
 
 impl<T: ?Sized> Plan<T> {
     pub(crate) fn new(listeners: Box<[Arc<dyn Hear<T>>]>) -> Self {
-        Self { outdated: AtomicBool::new(false), listeners, around: None }
+        Self { outdated: AtomicBool::new(false), listeners: List::of(listeners), around: None }
     }
 
     /// A plan that does more than call listeners.
     pub(crate) fn around(around: Around<T>) -> Self {
         let around = Some(Box::new(around));
-        Self { outdated: AtomicBool::new(false), listeners: Box::new([]), around }
+        Self { outdated: AtomicBool::new(false), listeners: List::Many(Box::new([])), around }
     }
 
     /// Whether the listeners are still these.
@@ -42,13 +65,12 @@ impl<T: ?Sized> Plan<T> {
 
     /// Whether nobody listens, and nothing stands around those who would.
     pub(crate) fn is_empty(&self) -> bool {
-        self.listeners.is_empty() && self.around.is_none()
+        self.listeners.as_slice().is_empty() && self.around.is_none()
     }
 
     /// Who listens, in order.
     pub(crate) fn abouts(&self) -> impl Iterator<Item = &About> {
-        let listeners = self.around.as_ref().map_or(&self.listeners, |around| &around.listeners);
-        listeners.iter().map(|listener| listener.about())
+        self.all().iter().map(|listener| listener.about())
     }
 
     /// Says that the listeners have changed. Only under the bus's lock, and before whoever changed them goes on.
@@ -61,7 +83,7 @@ impl<T: ?Sized> Plan<T> {
     pub(crate) fn run(&self, event: &T, emission: &Emission<'_>) -> usize {
         // Most events have one listener, and then a loop is a good part of the whole. It cannot have ended since the plan
         // was taken, but on another thread, and there the call may as well have begun before.
-        let [only] = &*self.listeners else { return self.run_all(event, emission) };
+        let List::One(only) = &self.listeners else { return self.run_all(event, emission) };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| only.hear(event, emission))) {
             emission.failed(only.about(), Fault::panicked(payload));
         }
@@ -71,15 +93,18 @@ impl<T: ?Sized> Plan<T> {
     #[inline(never)]
     fn run_all(&self, event: &T, emission: &Emission<'_>) -> usize {
         match &self.around {
-            None => self.call_all(&self.listeners, event, emission),
+            None => self.call_all(self.listeners.as_slice(), event, emission),
             Some(around) => around.run(self, event, emission),
         }
     }
 
     /// Calls every listener, and does nothing else that stands around them.
     pub(crate) fn call(&self, event: &T, emission: &Emission<'_>) -> usize {
-        let listeners = self.around.as_ref().map_or(&self.listeners, |around| &around.listeners);
-        self.call_all(listeners, event, emission)
+        self.call_all(self.all(), event, emission)
+    }
+
+    fn all(&self) -> &[Arc<dyn Hear<T>>] {
+        self.around.as_ref().map_or(self.listeners.as_slice(), |around| &around.listeners)
     }
 
     /// Calls each of these listeners, which are those of this plan; answers how many ran.

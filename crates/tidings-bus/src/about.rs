@@ -3,10 +3,7 @@
 use std::{
     fmt,
     panic::Location,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 
 use tidings_core::{Pattern, Text};
@@ -14,6 +11,7 @@ use tidings_core::{Pattern, Text};
 use crate::{
     rank::Rank,
     stats::{Calls, Meter},
+    sync::{AtomicBool, Ordering},
 };
 
 /// Under what a listener is registered.

@@ -2,7 +2,6 @@
 
 use std::{hash::BuildHasher, sync::Arc};
 
-use parking_lot::Mutex;
 use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Timestamp};
 
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     state::State,
     stats::Meter,
     subjects::Subjects,
+    sync::Mutex,
     types::Types,
 };
 

@@ -59,6 +59,7 @@ mod state;
 mod stats;
 mod stream;
 mod subjects;
+mod sync;
 mod taking;
 mod types;
 mod waiting;

@@ -5,15 +5,17 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use arc_swap::{ArcSwapOption, Guard};
-
-use crate::{Fault, about::About, around::Around, emission::Emission, hear::Hear};
+use crate::{
+    Fault,
+    about::About,
+    around::Around,
+    emission::Emission,
+    hear::Hear,
+    sync::{ArcSwapOption, AtomicBool, Loaded, Ordering},
+};
 
 /// An immutable list of listeners.
 pub(crate) struct Plan<T: ?Sized> {
@@ -173,7 +175,7 @@ impl<T: ?Sized> Slot<T> {
 
     /// The plan, if there is one.
     #[inline]
-    pub(crate) fn load(&self) -> Guard<Option<Arc<Plan<T>>>> {
+    pub(crate) fn load(&self) -> Loaded<Plan<T>> {
         self.plan.load()
     }
 

@@ -5,17 +5,16 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
-use arc_swap::{ArcSwapOption, Guard};
 use tidings_core::{Envelope, Text};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::plan::{HasPlan, Plan, Waste};
+use crate::{
+    plan::{HasPlan, Plan, Waste},
+    sync::{ArcSwapOption, AtomicU64, Loaded, Ordering},
+};
 
 /// How many sets there are; a power of two. With the places in each this holds 2,048 names in 32 KiB.
 const SETS: usize = 512;
@@ -62,7 +61,7 @@ impl Subjects {
 
     /// The plan of a name, if it is kept.
     #[inline]
-    pub(crate) fn get(&self, name: &str) -> Option<Guard<Option<Arc<Subject>>>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Loaded<Subject>> {
         let hash = self.hash(name);
         let set = self.sets.get()?.get(at(hash))?;
         set.tags.iter().zip(&set.places).filter(|(tag, _)| tag.load(Ordering::Acquire) == hash).find_map(
@@ -97,7 +96,7 @@ impl Keeper {
 
     /// The plan of a name, if it is kept.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Subject>> {
-        self.subjects.get(name).and_then(Guard::into_inner)
+        self.subjects.get(name).and_then(|kept| Loaded::into_inner(kept))
     }
 
     /// Keeps the plan of a name that is not kept yet.

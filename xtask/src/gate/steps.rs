@@ -24,11 +24,16 @@ pub struct Step {
 }
 
 /// All steps in order.
-pub const STEPS: [Step; 7] = [
+pub const STEPS: [Step; 8] = [
     Step { name: "fmt", what: "the code is formatted", run: fmt },
     Step { name: "tidy", what: "the rules of the house hold", run: tidy },
     Step { name: "clippy", what: "no lint complains, in code, tests, examples or benchmarks", run: clippy },
     Step { name: "test", what: "every test and every documented example passes", run: test },
+    Step {
+        name: "interleavings",
+        what: "the bus holds in every order of steps that is drawn",
+        run: interleavings,
+    },
     Step { name: "doc", what: "the documentation builds without a warning", run: doc },
     Step { name: "demo", what: "the release binary's demo balances", run: demo::plain },
     Step { name: "crash", what: "the demo balances though it is killed on the way", run: demo::crash },
@@ -44,6 +49,12 @@ fn tidy(root: &Path) -> Result<Report> {
 
 fn clippy(root: &Path) -> Result<Report> {
     cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], "see the warnings above")
+}
+
+/// The bus with threads whose every step is chosen. Apart from the other tests, because it is built for that.
+fn interleavings(root: &Path) -> Result<Report> {
+    let arguments = ["test", "--package", "tidings-bus", "--features", "shuttle", "--test", "interleavings"];
+    cargo(root, &arguments, "the order that failed is printed above; shuttle::replay repeats it")
 }
 
 fn doc(root: &Path) -> Result<Report> {

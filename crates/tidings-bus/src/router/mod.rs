@@ -84,7 +84,8 @@ impl<V> Router<V> {
     /// Files `value` under `pattern`.
     pub(crate) fn insert(&mut self, pattern: &Pattern, rank: Rank, value: V) {
         let seed = self.seed;
-        let Some((at, shape)) = Shape::of(pattern).and_then(|shape| Some((self.family(shape)?, shape))) else {
+        let Some((at, shape)) = Shape::of(pattern).and_then(|shape| Some((self.family(shape)?, shape)))
+        else {
             self.others.entry(pattern, 0, seed).entry(rank, || value);
             return;
         };
@@ -187,9 +188,9 @@ impl<V> Router<V> {
 
     /// What is filed under `pattern`; nearly always in one place.
     pub(crate) fn filed(&self, pattern: &Pattern) -> Vec<&Listeners<V>> {
-        let filed = self.place(pattern).and_then(|(at, key)| {
-            self.families.get(at)?.table.get(key, |filed| filed.text.is(pattern))
-        });
+        let filed = self
+            .place(pattern)
+            .and_then(|(at, key)| self.families.get(at)?.table.get(key, |filed| filed.text.is(pattern)));
         filed.map(|filed| &filed.listeners).into_iter().chain(self.others.get(pattern, self.seed)).collect()
     }
 

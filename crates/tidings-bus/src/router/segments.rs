@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn segments_that_differ_only_in_a_zero_byte_or_in_what_is_behind_differ() {
-        for (one, other) in [("", "\0"), ("a", "a\0"), ("abcdefgh", "abcdefgh\0"), ("a", "ab"), ("x.a", "x.b")] {
+        for (one, other) in
+            [("", "\0"), ("a", "a\0"), ("abcdefgh", "abcdefgh\0"), ("a", "ab"), ("x.a", "x.b")]
+        {
             assert_ne!(Segments::hash(one, 7), Segments::hash(other, 7), "{one:?} and {other:?}");
         }
         assert_ne!(Segments::hash("a", 7), Segments::hash("a", 8));

@@ -98,7 +98,8 @@ impl Shape {
             return same(pattern.iter(), topic.iter()) == Some(Rest::Nothing);
         }
         // Forwards up to `**` and backwards down to it; the number of segments is such that the two do not meet.
-        same(pattern.iter(), topic.iter()).is_some() && same(pattern.iter().rev(), topic.iter().rev()).is_some()
+        same(pattern.iter(), topic.iter()).is_some()
+            && same(pattern.iter().rev(), topic.iter().rev()).is_some()
     }
 }
 
@@ -205,7 +206,7 @@ mod tests {
             ("order.**", "stock.**", true),
             ("order.**", "order.*", false),
             ("**.line", "**.item", true),
-                        ("a.**.b", "a.**.*", false),
+            ("a.**.b", "a.**.*", false),
         ] {
             assert_eq!(shape(one) == shape(other), same, "{one} and {other}");
         }

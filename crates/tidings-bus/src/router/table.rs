@@ -176,7 +176,11 @@ impl<T> Part<T> {
     }
 
     /// Goes through the places with the tag of a hash until `right` says yes: group, lane and entry.
-    fn walk(&self, key: u64, mut right: impl FnMut(usize, u32, usize) -> bool) -> Option<(usize, u32, usize)> {
+    fn walk(
+        &self,
+        key: u64,
+        mut right: impl FnMut(usize, u32, usize) -> bool,
+    ) -> Option<(usize, u32, usize)> {
         let mut number = self.group(key);
         for _ in 0..self.groups.len() {
             let group = self.groups.get(number)?;
@@ -198,7 +202,8 @@ impl<T> Part<T> {
     }
 
     fn find(&self, key: u64, right: impl Fn(&T) -> bool) -> Option<(usize, u32, usize)> {
-        let is = |at: usize| self.entries.get(at).is_some_and(|entry| entry.key == key && right(&entry.value));
+        let is =
+            |at: usize| self.entries.get(at).is_some_and(|entry| entry.key == key && right(&entry.value));
         self.walk(key, |_, _, at| is(at))
     }
 
@@ -332,7 +337,10 @@ mod tests {
         all.push(1_000);
         assert_eq!(under(&table, 7), all);
         assert_eq!(table.remove(7, |value| *value == 50), Some(50));
-        assert_eq!((table.get(7, |value| *value == 50), table.get(7, |value| *value == 51)), (None, Some(&51)));
+        assert_eq!(
+            (table.get(7, |value| *value == 50), table.get(7, |value| *value == 51)),
+            (None, Some(&51))
+        );
     }
 
     #[test]

@@ -14,8 +14,9 @@ const CHAINS: usize = 256;
 /// the program.
 ///
 /// Each event type has a type of slot of its own, and that type is the key.
-pub(crate) struct Types {
-    chains: Box<[Link]>,
+pub(crate) struct Types<const N: usize = CHAINS> {
+    /// In place and not behind a pointer: it is the first thing an emission by type waits for.
+    chains: [Link; N],
 }
 
 type Link = OnceLock<Box<Node>>;
@@ -26,13 +27,9 @@ struct Node {
     next: Link,
 }
 
-impl Types {
+impl<const N: usize> Types<N> {
     pub(crate) fn new() -> Self {
-        Self::with_chains(CHAINS)
-    }
-
-    fn with_chains(chains: usize) -> Self {
-        Self { chains: (0..chains).map(|_| Link::new()).collect() }
+        Self { chains: [const { Link::new() }; N] }
     }
 
     /// The slot of this type, if it was put there.
@@ -70,7 +67,7 @@ impl Types {
     fn chain(&self, key: TypeId) -> &Link {
         let mut hash = TakeIt(0);
         key.hash(&mut hash);
-        let at = (hash.finish() as usize) & (self.chains.len() - 1);
+        let at = (hash.finish() as usize) & (N - 1);
         self.chains.get(at).unwrap_or_else(|| unreachable!("the number of chains is a power of two"))
     }
 }
@@ -114,19 +111,20 @@ mod tests {
 
     #[test]
     fn each_type_has_its_own_slot_and_keeps_it_also_where_all_share_a_chain() {
-        for chains in [1, CHAINS] {
-            let types = Types::with_chains(chains);
+        fn check<const N: usize>(types: &Types<N>) {
             assert_eq!(types.get::<Kind<0>>(), None);
             put_and_check!(types, 0 1 2 3 4 5 6 7 8 9);
             assert_eq!(*types.get_or_put(|| Kind::<3>(77)), Kind(3), "the first one stays");
             put_and_check!(types, 9 8 7 6 5 4 3 2 1 0);
             assert_eq!(types.get::<Kind<10>>(), None);
         }
+        check(&Types::<1>::new());
+        check(&Types::<CHAINS>::new());
     }
 
     #[test]
     fn threads_that_ask_at_once_are_given_the_same_slot() {
-        let (types, start) = (Types::new(), Barrier::new(4));
+        let (types, start) = (Types::<CHAINS>::new(), Barrier::new(4));
         let ask = |n: usize| {
             start.wait();
             types.get_or_put(|| Kind::<0>(n))

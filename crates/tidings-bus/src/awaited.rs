@@ -1,15 +1,20 @@
 //! Emissions that somebody awaits.
 
-use std::{fmt, future::IntoFuture, sync::Arc};
+use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{
+    StreamExt,
+    future::{Either, join_all, select},
+    stream,
+};
 use tidings_core::{BoxFuture, Envelope, Event, Failure, Handled, IntoHandled, Kind, Text};
 
 use crate::{
     ListenerFailed,
     core::Core,
-    emission::{Collected, Emission, Fact, Given, Shared},
+    emission::{Collected, Emission, Ended, Fact, Given, Shared},
     namespace::InNamespace,
+    running::Run,
 };
 
 /// What became of an awaited emission.
@@ -66,30 +71,55 @@ enum Order {
 /// what was begun is dropped, and the error channel is told.
 #[must_use = "nothing is emitted until it is awaited"]
 pub struct EmitAsync {
-    begin: Box<dyn FnOnce() -> (usize, Collected) + Send>,
+    core: Arc<Core>,
+    begin: Box<dyn FnOnce(&Arc<Core>) -> (usize, Collected) + Send>,
     order: Order,
+    span: Option<Duration>,
 }
 
 impl EmitAsync {
     pub(crate) fn event<E: Event>(core: Arc<Core>, event: Arc<E>) -> Self {
-        let begin = move || begin(&core, &Shared(&event), |emission| core.emit(&*event, emission));
-        Self { begin: Box::new(begin), order: Order::Parallel }
+        Self::new(core, move |core| begin(core, &Shared(&event), |emission| core.emit(&*event, emission)))
     }
 
     pub(crate) fn named<E: Event>(core: Arc<Core>, name: Text, event: Arc<E>) -> Self {
-        let begin = move || {
-            begin(&core, &InNamespace { name: name.clone(), event: &*event }, |emission| {
+        Self::new(core, move |core| {
+            begin(core, &InNamespace { name: name.clone(), event: &*event }, |emission| {
                 emission.share(&event);
                 core.emit_named(&name, emission)
             })
-        };
-        Self { begin: Box::new(begin), order: Order::Parallel }
+        })
     }
 
     pub(crate) fn envelope(core: Arc<Core>, envelope: Envelope) -> Self {
-        let begin =
-            move || begin(&core, &Given::new(&envelope), |emission| core.emit_envelope(&envelope, emission));
-        Self { begin: Box::new(begin), order: Order::Parallel }
+        Self::new(core, move |core| {
+            begin(core, &Given::new(&envelope), |emission| core.emit_envelope(&envelope, emission))
+        })
+    }
+
+    fn new(core: Arc<Core>, begin: impl FnOnce(&Arc<Core>) -> (usize, Collected) + Send + 'static) -> Self {
+        Self { core, begin: Box::new(begin), order: Order::Parallel, span: None }
+    }
+
+    /// Waits no longer than `span` by the bus's clock, counted from when the asynchronous listeners begin. Those that
+    /// have not ended by then are dropped, and those that have not begun never do; the error channel and the report are
+    /// told of each as [dropped](crate::Fault::Dropped). The machine's clock needs a tokio runtime with time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidings_bus::{Bus, Fault, example::OrderPlaced};
+    /// use tidings_core::On;
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let bus = Bus::new();
+    /// bus.on_async(async |_: On<OrderPlaced>| std::future::pending::<()>().await).forever();
+    /// let placed = OrderPlaced { order: "4711".into(), total_cents: 300 };
+    /// let report = bus.emit_async(placed).within(Duration::from_millis(1)).await;
+    /// assert!(matches!(report.failed[0].fault(), Fault::Dropped));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn within(self, span: Duration) -> Self {
+        Self { span: Some(span), ..self }
     }
 
     /// One asynchronous listener after another, in the order of calls, instead of all at the same time.
@@ -104,7 +134,7 @@ impl EmitAsync {
 }
 
 fn begin(core: &Arc<Core>, fact: &dyn Fact, emit: impl FnOnce(&Emission<'_>) -> usize) -> (usize, Collected) {
-    let emission = Emission::awaited(core, fact);
+    let emission = Emission::awaited(core, fact, Ended::default());
     let heard = emit(&emission);
     (heard, emission.into_collected())
 }
@@ -115,22 +145,41 @@ impl IntoFuture for EmitAsync {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (heard, collected) = (self.begin)();
-            let (running, mut failed) = (collected.running.into_inner(), collected.failed.into_inner());
-            match self.order {
-                Order::Parallel => failed.extend(join_all(running).await.into_iter().flatten()),
-                Order::AtMost(most) => {
-                    let ended: Vec<_> = stream::iter(running).buffered(most).collect().await;
-                    failed.extend(ended.into_iter().flatten());
-                }
-                Order::Series => {
-                    for run in running {
-                        failed.extend(run.await);
+            let (heard, collected) = (self.begin)(&self.core);
+            let (ended, mut failed) = (collected.ended, collected.failed.into_inner());
+            let run = Box::pin(self.order.run(collected.running.into_inner()));
+            match self.span {
+                None => failed.extend(run.await),
+                Some(span) => match select(run, self.core.settings.clock.sleep(span)).await {
+                    Either::Left((all, _)) => failed.extend(all),
+                    Either::Right(((), run)) => {
+                        // Dropping them tells.
+                        drop(run);
+                        failed.append(&mut ended.lock());
                     }
-                }
+                },
             }
             Report { heard, failed }
         })
+    }
+}
+
+impl Order {
+    async fn run(self, running: Vec<Run>) -> Vec<ListenerFailed> {
+        match self {
+            Self::Parallel => join_all(running).await.into_iter().flatten().collect(),
+            Self::AtMost(most) => {
+                let ended = stream::iter(running).buffered(most);
+                ended.filter_map(std::future::ready).collect().await
+            }
+            Self::Series => {
+                let mut failed = Vec::new();
+                for run in running {
+                    failed.extend(run.await);
+                }
+                failed
+            }
+        }
     }
 }
 

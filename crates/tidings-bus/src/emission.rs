@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
 
 use crate::{
@@ -146,7 +147,12 @@ struct Made {
 pub(crate) struct Collected {
     pub(crate) running: RefCell<Vec<Run>>,
     pub(crate) failed: RefCell<Vec<ListenerFailed>>,
+    pub(crate) ended: Ended,
 }
+
+/// The failures of asynchronous calls in the order in which they ended, those that were dropped included: what is known
+/// when the wait is cut short.
+pub(crate) type Ended = Arc<Mutex<Vec<ListenerFailed>>>;
 
 impl<'a> Emission<'a> {
     /// An emission whose asynchronous listeners are handed to a runtime.
@@ -156,8 +162,9 @@ impl<'a> Emission<'a> {
     }
 
     /// An emission that somebody awaits.
-    pub(crate) fn awaited(core: &'a Arc<Core>, fact: &'a dyn Fact) -> Self {
-        let extra = Extra { collected: Some(Collected::default()), ..Extra::default() };
+    pub(crate) fn awaited(core: &'a Arc<Core>, fact: &'a dyn Fact, ended: Ended) -> Self {
+        let extra =
+            Extra { collected: Some(Collected { ended, ..Collected::default() }), ..Extra::default() };
         let extra = ManuallyDrop::new(OnceCell::from(Box::new(extra)));
         Self { core, fact, passed_over: Cell::new(0), extra }
     }
@@ -216,7 +223,7 @@ impl<'a> Emission<'a> {
         // A question stays one, whatever middleware makes of what it says.
         let fact = &Instead { fact, asked: self.asked() };
         let Some(outer) = self.collected() else { return work(&Emission::new(self.core, fact)) };
-        let inner = Emission::awaited(self.core, fact);
+        let inner = Emission::awaited(self.core, fact, outer.ended.clone());
         let answer = work(&inner);
         let inner = inner.into_collected();
         outer.running.borrow_mut().extend(inner.running.into_inner());

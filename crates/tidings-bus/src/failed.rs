@@ -28,7 +28,7 @@ pub enum Fault {
     /// It is asynchronous and was not called, because this many calls that nobody awaits are running already.
     #[error("it was not called: {0} asynchronous calls are running already")]
     TooManyInFlight(usize),
-    /// It was dropped before it had ended: its runtime stopped, or whoever awaited it did.
+    /// It was dropped before it had ended: its runtime stopped, or whoever awaited it did, or its time was up.
     #[error("it was dropped before it had ended")]
     Dropped,
 }

@@ -67,7 +67,7 @@ impl<G, F> InPlace<G, F> {
 pub(crate) struct Deferred<G, P, F> {
     pub(crate) about: About,
     pub(crate) gate: G,
-    /// Takes what the function wants out of the emission.
+    /// Takes what the function wants out of the emission; nothing when it has lost its target.
     pub(crate) prepare: P,
     pub(crate) function: F,
     pub(crate) runtime: Option<tokio::runtime::Handle>,
@@ -76,7 +76,7 @@ pub(crate) struct Deferred<G, P, F> {
 impl<T: ?Sized, G, P, A, F> Hear<T> for Deferred<G, P, F>
 where
     G: Gate<T>,
-    P: Fn(&Emission<'_>) -> Handled<A> + Send + Sync,
+    P: Fn(&Emission<'_>) -> Handled<Option<A>> + Send + Sync,
     F: Fn(A) -> BoxFuture<'static, Handled> + Send + Sync,
 {
     fn hear(&self, event: &T, emission: &Emission<'_>) {
@@ -100,13 +100,16 @@ impl<G, P, F> Deferred<G, P, F> {
     fn begin<T: ?Sized, A>(&self, event: &T, emission: &Emission<'_>) -> Result<bool, Fault>
     where
         G: Gate<T>,
-        P: Fn(&Emission<'_>) -> Handled<A>,
+        P: Fn(&Emission<'_>) -> Handled<Option<A>>,
         F: Fn(A) -> BoxFuture<'static, Handled>,
     {
         if !self.gate.passes(event, emission, &self.about) {
             return Ok(false);
         }
-        let argument = (self.prepare)(emission).map_err(Fault::Unreadable)?;
+        let Some(argument) = (self.prepare)(emission).map_err(Fault::Unreadable)? else {
+            emission.core().detach(self.about.listener().place(), self.about.rank());
+            return Ok(false);
+        };
         // Whether it can run is settled before it is claimed: a `once` that could not run has not been called.
         let way = running::way(emission, self.runtime.as_ref())?;
         if !self.gate.claim(emission, &self.about) {

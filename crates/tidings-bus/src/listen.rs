@@ -39,7 +39,7 @@ pub struct Listen<'a, T: ?Sized> {
     priority: i32,
     end: End,
     pub(crate) chosen: Chosen<T>,
-    replay: Option<Replay>,
+    pub(crate) replay: Option<Replay>,
     namespace: Option<Text>,
 }
 
@@ -174,10 +174,10 @@ pub(crate) fn in_place<T: ?Sized + 'static>(
     }
 }
 
-fn deferred<T, A, Fut>(
+pub(crate) fn deferred<T, A, Fut>(
     about: About,
     chosen: Chosen<T>,
-    prepare: impl Fn(&Emission<'_>) -> Handled<A> + Send + Sync + 'static,
+    prepare: impl Fn(&Emission<'_>) -> Handled<Option<A>> + Send + Sync + 'static,
     listener: impl Fn(A) -> Fut + Send + Sync + 'static,
 ) -> Arc<dyn Hear<T>>
 where
@@ -200,7 +200,7 @@ where
 }
 
 impl Bus {
-    fn attach_typed<E: Event>(&self, replay: Option<Replay>, listener: Arc<dyn Hear<E>>) {
+    pub(crate) fn attach_typed<E: Event>(&self, replay: Option<Replay>, listener: Arc<dyn Hear<E>>) {
         match replay {
             None => self.core().attach_typed(listener),
             Some(replay) => self.core().attach_typed_late(listener, replay),
@@ -274,7 +274,7 @@ impl<E: Event> Listen<'_, E> {
     {
         let about = self.about(Place::Name(E::INFO.name), Written::by(&listener, Location::caller()));
         let guard = self.guard(&about);
-        let prepare = |emission: &Emission<'_>| emission.on::<E>();
+        let prepare = |emission: &Emission<'_>| emission.on::<E>().map(Some);
         self.bus.attach_typed(self.replay, deferred(about, self.chosen, prepare, listener));
         guard
     }
@@ -357,7 +357,7 @@ impl Listen<'_, Envelope> {
     {
         let about = self.about(Place::Pattern(pattern.clone()), written);
         let guard = self.guard(&about);
-        let prepare = |emission: &Emission<'_>| Ok(emission.envelope().map_err(Clone::clone)?.clone());
+        let prepare = |emission: &Emission<'_>| Ok(Some(emission.envelope().map_err(Clone::clone)?.clone()));
         self.bus.attach_pattern(&pattern, self.replay, deferred(about, self.chosen, prepare, listener));
         guard
     }

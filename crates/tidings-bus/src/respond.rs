@@ -90,7 +90,7 @@ impl<Q: Question> Listen<'_, Q> {
     {
         let about = self.about(Place::Name(Q::INFO.name), Written::by(&responder, Location::caller()));
         let guard = self.guard(&about);
-        let prepare = |emission: &Emission<'_>| Ok((emission.on::<Q>()?, Answering::of(emission)?));
+        let prepare = |emission: &Emission<'_>| Ok(Some((emission.on::<Q>()?, Answering::of(emission)?)));
         let responder = Arc::new(responder);
         let function = move |(question, answering): (On<Q>, Answering)| -> BoxFuture<'static, Handled> {
             let responder = responder.clone();

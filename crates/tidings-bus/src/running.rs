@@ -17,7 +17,12 @@ use tidings_core::{BoxFuture, Envelope, Handled};
 use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
-    Fault, Listener, ListenerFailed, about::About, core::Core, emission::Emission, errors::Quiet, stats::Call,
+    Fault, Listener, ListenerFailed,
+    about::About,
+    core::Core,
+    emission::{Emission, Ended},
+    errors::Quiet,
+    stats::Call,
 };
 
 /// Runs a future to its end, somewhere.
@@ -73,6 +78,7 @@ pub(crate) fn start(emission: &Emission<'_>, about: &About, way: Way, call: BoxF
         listener: about.listener().clone(),
         call: Call::begin(about, core),
         reached: false,
+        ended: emission.collected().map(|collected| collected.ended.clone()),
     };
     let run = run(call, ending);
     let run: Run = if core.is_reporting() { Box::pin(Quiet::new(core.clone(), run)) } else { run };
@@ -110,6 +116,8 @@ struct Ending {
     listener: Listener,
     call: Option<Call>,
     reached: bool,
+    /// Where whoever awaits the emission is told, too.
+    ended: Option<Ended>,
 }
 
 impl Ending {
@@ -118,6 +126,9 @@ impl Ending {
             call.failed();
         }
         let failed = self.core.failed(&self.envelope, &self.listener, fault);
+        if let Some(ended) = &self.ended {
+            ended.lock().push(failed.clone());
+        }
         self.core.report(&failed);
         failed
     }

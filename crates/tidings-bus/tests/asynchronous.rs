@@ -2,11 +2,15 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::{IntoFuture, pending},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use common::{Diary, Failures, Placed, Sent};
-use tidings_bus::Bus;
-use tidings_core::{Envelope, Failure, Handled, IntoHandled, On};
+use tidings_bus::{Bus, Fault};
+use tidings_core::{Envelope, Failure, Handled, IntoHandled, ManualClock, On, Timestamp};
 use tokio::sync::{Barrier, oneshot};
 
 #[tokio::test]
@@ -235,4 +239,73 @@ async fn a_listener_can_end_with_an_emission_and_its_failures_are_its_own() {
     let report = bus.emit_async(Placed(1)).await;
     assert_eq!(report.failed.len(), 1);
     assert_eq!(&**report.failed[0].event(), "order.placed");
+}
+
+#[tokio::test]
+async fn what_has_not_ended_when_its_time_is_up_is_dropped_and_reported_with_what_failed_before() {
+    for in_series in [false, true] {
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let bus = Bus::builder().clock(Arc::new(clock.clone())).build();
+        let failures = Failures::of(&bus);
+        let kept = Arc::new(());
+        let inside = kept.clone();
+        bus.on_async(async |_: On<Placed>| Handled::Err(Failure::permanent("no"))).forever();
+        bus.on_async(move |_: On<Placed>| {
+            let inside = inside.clone();
+            async move {
+                pending::<()>().await;
+                drop(inside);
+            }
+        })
+        .forever();
+        bus.on_async(async |_: On<Placed>| Handled::Err(Failure::permanent("neither"))).forever();
+        let span = Duration::from_secs(3);
+        let emission = bus.emit_async(Placed(1)).within(span);
+        let mut emission = if in_series { emission.in_series() } else { emission }.into_future();
+        assert!(futures_util::poll!(&mut emission).is_pending());
+        clock.advance(Duration::from_millis(2_999));
+        assert!(futures_util::poll!(&mut emission).is_pending());
+        assert_eq!(Arc::strong_count(&kept), 3);
+        clock.advance(Duration::from_millis(1));
+        let report = emission.await;
+        assert_eq!(Arc::strong_count(&kept), 2, "the call is over");
+        let dropped = report.failed.iter().filter(|failed| matches!(failed.fault(), Fault::Dropped)).count();
+        // In series the third never began.
+        assert_eq!((report.heard, report.failed.len(), dropped), (3, 3, if in_series { 2 } else { 1 }));
+        assert_eq!(failures.take().len(), 3, "the error channel was told the same");
+    }
+}
+
+#[tokio::test]
+async fn an_emission_that_ends_in_time_reports_as_one_without_limit() {
+    let clock = ManualClock::at(Timestamp::from_millis(0));
+    let bus = Bus::builder().clock(Arc::new(clock.clone())).build();
+    bus.on_async(async |_: On<Placed>| Handled::Err(Failure::permanent("no"))).forever();
+    let report = bus.emit_async(Placed(1)).within(Duration::from_secs(3)).await;
+    assert_eq!((report.heard, report.failed.len(), clock.sleepers()), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn an_asynchronous_listener_for_a_target_ends_with_it_and_keeps_it_during_a_call() {
+    let (bus, target) = (Bus::new(), Arc::new(7));
+    let (begun, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (inside, after) = (begun.clone(), go_on.clone());
+    bus.on_weak_async(&target, move |target: Arc<u64>, placed: On<Placed>| {
+        let (inside, after) = (inside.clone(), after.clone());
+        async move {
+            inside.wait().await;
+            after.wait().await;
+            assert_eq!((*target, placed.0), (7, 1));
+        }
+    })
+    .forever();
+    assert_eq!((bus.emit(&Placed(1)), bus.listener_count("order.placed")), (1, 1));
+    begun.wait().await;
+    let watch = Arc::downgrade(&target);
+    drop(target);
+    assert!(watch.upgrade().is_some(), "the call keeps it");
+    go_on.wait().await;
+    bus.settled().await;
+    assert!(watch.upgrade().is_none());
+    assert_eq!((bus.emit(&Placed(1)), bus.names()), (0, Vec::<String>::new()));
 }

@@ -201,7 +201,7 @@ fn distinct(job: &mut Job, topics: &Topics) -> Result<()> {
         .reference(TRIE, || first.round(ASKED, |topic| rust.sublist.matching(topic).len()))
         .note(format!("{few:.2} listeners a name; asked without its cache; its listeners are numbers"))
         .peer(MATCH, || second.round(ASKED, |topic| rust.bus.listener_count(topic)))
-        .note("takes the bus's lock, finds, compares, and asks each listener whether it is live");
+        .note("takes the bus's lock, finds, compares and counts");
     for goal in uncached(patterns) {
         table = table.goal(goal);
     }

@@ -72,10 +72,13 @@ enum Order {
 #[must_use = "nothing is emitted until it is awaited"]
 pub struct EmitAsync {
     core: Arc<Core>,
-    begin: Box<dyn FnOnce(&Arc<Core>) -> (usize, Collected) + Send>,
+    begin: Box<Begin>,
     order: Order,
     span: Option<Duration>,
 }
+
+/// Calls the listeners in place: how many listeners ran, and what is left to be awaited.
+type Begin = dyn FnOnce(&Arc<Core>) -> (usize, Collected) + Send;
 
 impl EmitAsync {
     pub(crate) fn event<E: Event>(core: Arc<Core>, event: Arc<E>) -> Self {

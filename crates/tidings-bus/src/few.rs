@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 ///
 /// Of two forms, not three, and with the map in a box: so it is as small as the single entry if `V` is a pointer.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "the box is what makes it small")]
 pub(crate) enum Few<K, V> {
     /// One entry.
     One(K, V),

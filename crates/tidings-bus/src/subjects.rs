@@ -96,7 +96,7 @@ impl Keeper {
 
     /// The plan of a name, if it is kept.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Subject>> {
-        self.subjects.get(name).and_then(|kept| Loaded::into_inner(kept))
+        self.subjects.get(name).and_then(Loaded::<Subject>::into_inner)
     }
 
     /// Keeps the plan of a name that is not kept yet.

@@ -33,7 +33,7 @@ impl Group {
         const ONE: u64 = 0x0001_0001_0001_0001;
         const LOW: u64 = 0x7fff_7fff_7fff_7fff;
         let same = |word: u64| {
-            let other = word ^ u64::from(tag) * ONE;
+            let other = word ^ (u64::from(tag) * ONE);
             // The upper bit of each tag that is the same, then those bits side by side.
             let marks = !(((other & LOW) + LOW) | other | LOW);
             ((marks >> 15).wrapping_mul(0x0001_0002_0004_0008) >> 48) as u32 & 0xf

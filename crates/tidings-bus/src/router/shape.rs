@@ -26,7 +26,7 @@ impl Shape {
         let segments = || pattern.as_str().split('.');
         let (head, head_segments) = literals(segments());
         match segments().count() - head_segments {
-            0 => return Some(Self { head, head_segments, tail: 0, tail_segments: 0, open: false }),
+            0 => Some(Self { head, head_segments, tail: 0, tail_segments: 0, open: false }),
             behind => {
                 let (tail, tail_segments) = literals(segments().rev());
                 (behind == tail_segments + 1).then_some(Self {

@@ -57,6 +57,8 @@ pub struct WorkerFigures {
     pub serving: bool,
     /// Whether it works on something now: it runs a handler or drives an asynchronous one.
     pub active: bool,
+    /// Whether its thread sleeps, and does not look for work either.
+    pub asleep: bool,
     /// Whether a synchronous handler has held it for too long.
     pub blocked: bool,
     /// Whether it died and has not been restarted yet.

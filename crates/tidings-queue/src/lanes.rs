@@ -72,6 +72,8 @@ pub(crate) struct Lanes<T> {
     lanes: HashMap<u64, Lane<T>, ahash::RandomState>,
     /// How many wait, by their own priority.
     waiting: [usize; LEVELS],
+    /// How many of them have no key.
+    unkeyed: usize,
     numbers: u32,
 }
 
@@ -115,6 +117,7 @@ impl<T> Lanes<T> {
             levels: Levels::new(weights, ageing),
             lanes: HashMap::default(),
             waiting: [0; LEVELS],
+            unkeyed: 0,
             numbers: 0,
         }
     }
@@ -132,10 +135,16 @@ impl<T> Lanes<T> {
         self.waiting.iter().sum()
     }
 
+    /// Whether any could be taken over by another worker.
+    pub(crate) fn has_unkeyed(&self) -> bool {
+        self.unkeyed > 0
+    }
+
     /// Takes one that waits.
     pub(crate) fn push(&mut self, job: Job<T>, now: i64) {
         self.waiting[usize::from(job.level)] += 1;
         if !job.keyed {
+            self.unkeyed += 1;
             return self.levels.push(job.level, Token::One(job));
         }
         let key = job.key;
@@ -195,6 +204,7 @@ impl<T> Lanes<T> {
             }
         })?;
         self.waiting[usize::from(job.level)] -= 1;
+        self.unkeyed -= usize::from(!job.keyed);
         Some(job)
     }
 
@@ -225,7 +235,7 @@ impl<T> Lanes<T> {
     }
 
     /// Takes out up to `most` that have no key, the highest and oldest first. Looks no further than it has to: at most
-    /// at twice as many of each level.
+    /// at twice as many of each level. `out` is empty.
     pub(crate) fn unkeyed(&mut self, most: usize, out: &mut Vec<Job<T>>) {
         for queue in self.levels.queues() {
             let mut keyed = Vec::new();
@@ -246,6 +256,7 @@ impl<T> Lanes<T> {
         for job in out.iter() {
             self.waiting[usize::from(job.level)] -= 1;
         }
+        self.unkeyed -= out.len();
     }
 
     /// Where the one stands that would be dropped first, and since when: of the lowest that wait, the oldest.
@@ -287,6 +298,7 @@ impl<T> Lanes<T> {
             }
         };
         self.waiting[usize::from(job.level)] -= 1;
+        self.unkeyed -= usize::from(!job.keyed);
         Some(job)
     }
 
@@ -326,7 +338,7 @@ impl<T> Lanes<T> {
             }
         }
         all.extend(self.lanes.drain().flat_map(|(_, lane)| lane.jobs()));
-        self.waiting = [0; LEVELS];
+        (self.waiting, self.unkeyed) = ([0; LEVELS], 0);
         all
     }
 }

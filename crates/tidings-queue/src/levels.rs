@@ -64,7 +64,7 @@ impl<V: Stands> Levels<V> {
 
     /// Lifts what has waited long enough. Each queue is in order of when its values came, so only fronts are looked at.
     pub(crate) fn age(&mut self, now: i64) {
-        for level in 1..LEVELS {
+        for level in (1..LEVELS).rev() {
             while let Some(front) = self.queues[level].front() {
                 let rises = i64::from(front.level()) - level as i64 + 1;
                 if front.since().saturating_add(self.ageing.saturating_mul(rises)) > now {

@@ -11,7 +11,7 @@ use crate::{
     inbox::Inbox,
     lanes::{Job, Lanes},
     levels::LEVELS,
-    sync::{AtomicU8, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering, lock},
+    sync::{AtomicU8, AtomicU32, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock},
 };
 
 /// How many partitions keys are divided into.
@@ -24,6 +24,8 @@ pub(crate) struct Place<T> {
     lanes: Mutex<Lanes<T>>,
     /// How many wait in the lanes, for a look without the lock.
     len: AtomicUsize,
+    /// How many the worker has in hand.
+    busy: AtomicUsize,
 }
 
 /// All workers' parts.
@@ -33,6 +35,8 @@ pub(crate) struct Post<T> {
     owners: Vec<AtomicU8>,
     /// The workers that get entries, a bit each.
     open: AtomicU32,
+    /// The workers that sleep or are about to, a bit each.
+    idle: AtomicU32,
     /// Whoever changes who gets what.
     moving: Mutex<()>,
 }
@@ -44,11 +48,13 @@ impl<T> Post<T> {
             inbox: Inbox::new(),
             lanes: Mutex::new(Lanes::new(weights, ageing)),
             len: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
         };
         Self {
             places: (0..places).map(|_| place()).collect(),
             owners: (0..PARTITIONS).map(|_| AtomicU8::new(0)).collect(),
             open: AtomicU32::new(1),
+            idle: AtomicU32::new(0),
             moving: Mutex::new(()),
         }
     }
@@ -70,8 +76,13 @@ impl<T> Post<T> {
                 let still = || owner.load(Ordering::Acquire) == worker;
                 self.places[usize::from(worker)].inbox.push(job, still, &stamp)
             } else {
-                let worker = self.less_loaded(self.open.load(Ordering::Acquire));
-                self.places[worker].inbox.push(job, || self.is_open(worker), &stamp)
+                let open = self.open.load(Ordering::Acquire);
+                let worker = self.less_loaded(open);
+                let pushed = self.places[worker].inbox.push(job, || self.is_open(worker), &stamp);
+                if pushed.is_ok() && self.places[worker].is_busy() {
+                    self.wake_idle(worker);
+                }
+                pushed
             };
             match pushed {
                 Ok(()) => return,
@@ -85,7 +96,30 @@ impl<T> Post<T> {
         self.open.load(Ordering::Acquire) & (1 << worker) != 0
     }
 
-    /// Of two open workers, the one with less to do.
+    /// One that sleeps may take over what was left behind a busy worker. Either this sees that it sleeps, or it sees,
+    /// after it has said so, what was left.
+    pub(crate) fn wake_idle(&self, busy: usize) {
+        if self.open.load(Ordering::Acquire).count_ones() < 2 {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        let idle = self.idle.load(Ordering::SeqCst) & self.open.load(Ordering::Acquire) & !(1 << busy);
+        if idle != 0 {
+            self.places[idle.trailing_zeros() as usize].inbox.wake();
+        }
+    }
+
+    /// Says whether a worker sleeps. Having said that it does, it has to look once more for what it could take over.
+    pub(crate) fn idle(&self, worker: usize, idle: bool) {
+        if idle {
+            self.idle.fetch_or(1 << worker, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+        } else {
+            self.idle.fetch_and(!(1 << worker), Ordering::SeqCst);
+        }
+    }
+
+    /// Of two open workers, the one with less to do; one that sleeps if that has anything to do.
     fn less_loaded(&self, open: u32) -> usize {
         let first = open.trailing_zeros() as usize;
         let count = open.count_ones();
@@ -99,7 +133,12 @@ impl<T> Post<T> {
         });
         let (one, other) =
             (nth(open, turn % count), nth(open, (turn % count + 1 + turn / count % (count - 1)) % count));
-        if self.places[other].load() < self.places[one].load() { other } else { one }
+        let (one_load, other_load) = (self.places[one].load(), self.places[other].load());
+        let idle = self.idle.load(Ordering::Relaxed) & open;
+        if one_load.min(other_load) > 0 && idle != 0 {
+            return idle.trailing_zeros() as usize;
+        }
+        if other_load < one_load { other } else { one }
     }
 
     /// Opens exactly these workers, and moves what has to move: keys to new owners, evenly and as few as can be, and
@@ -255,8 +294,22 @@ impl<T> Place<T> {
     }
 
     /// About how many wait.
-    pub(crate) fn load(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.inbox.len() + self.len.load(Ordering::Relaxed)
+    }
+
+    /// About how many wait or are in hand.
+    fn load(&self) -> usize {
+        self.waiting() + self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Says how many the worker has in hand.
+    pub(crate) fn busy(&self, count: usize) {
+        self.busy.store(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) > 0
     }
 }
 

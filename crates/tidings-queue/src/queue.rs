@@ -17,7 +17,7 @@ use crate::{
     keeper,
     lanes::Job,
     levels::{level_of, priority_of},
-    shared::{Shared, Slot, micros, weights},
+    shared::{NEVER, Shared, Slot, micros, weights},
     size::Size,
     work::{Cause, Work},
 };
@@ -236,6 +236,7 @@ impl<W: Work> Queue<W> {
             worker,
             serving,
             active: in_flight > 0 || slot.turn.load(Ordering::Relaxed) % 2 == 1,
+            asleep: slot.idle_since.load(Ordering::Relaxed) != NEVER,
             blocked: slot.blocked.load(Ordering::SeqCst),
             down: slot.life.lock().down,
             in_flight,

@@ -2,7 +2,9 @@
 //!
 //! The test of interleavings compiles the same files with another module of this name.
 
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 pub(crate) use std::thread::{Thread, current, park};
 
 pub(crate) use parking_lot::{Mutex, MutexGuard};

@@ -128,6 +128,8 @@ impl<W: Work> Worker<'_, W> {
         }
         self.flush();
         self.idle(None);
+        self.shared.post.place(self.index).busy(0);
+        self.shared.post.idle(self.index, false);
     }
 
     /// Polls what was woken.
@@ -153,23 +155,29 @@ impl<W: Work> Worker<'_, W> {
             self.shared.concurrency.load(Ordering::Relaxed).saturating_sub(self.desk.driver.in_flight());
         let most = free.min(self.desk.hand_max);
         let place = self.shared.post.place(self.index);
-        if most == 0 || place.load() == 0 {
+        if most == 0 || place.waiting() == 0 {
             return false;
         }
         self.read_clock();
         let now = self.desk.now;
         let mut lanes = place.lanes();
+        // Before the new ones come, so that what rises stands before them.
+        lanes.age(now);
         place.inbox.take(&mut self.desk.spare);
         for job in self.desk.spare.drain(..) {
             lanes.push(job, now);
         }
-        lanes.age(now);
         for _ in 0..most {
             let Some(job) = lanes.pick() else { break };
             self.desk.hand.push(job);
         }
         place.sized(&lanes);
+        place.busy(self.desk.hand.len());
+        let more = lanes.has_unkeyed();
         drop(lanes);
+        if more && !self.desk.hand.is_empty() {
+            self.shared.post.wake_idle(self.index);
+        }
         self.desk.hand.reverse();
         for job in self.desk.hand.iter().filter(|job| job.stamped) {
             self.slot.wait.record(u64::try_from(now - job.since).unwrap_or(0), 1);
@@ -191,6 +199,7 @@ impl<W: Work> Worker<'_, W> {
         while let Some(job) = self.desk.hand.pop() {
             ended += u64::from(self.run(job, begun));
         }
+        self.shared.post.place(self.index).busy(0);
         let span = begun.elapsed();
         let each = span / count as u32;
         if ended > 0 {
@@ -312,9 +321,8 @@ impl<W: Work> Worker<'_, W> {
         }
         let active = self.shared.active.load(Ordering::Relaxed);
         for other in (0..active).filter(|other| *other != self.index) {
-            let busy = self.shared.slots[other].turn.load(Ordering::Relaxed) % 2 == 1;
-            let load = post.place(other).load();
-            if !busy || load == 0 {
+            let load = post.place(other).waiting();
+            if !post.place(other).is_busy() || load == 0 {
                 continue;
             }
             let mut taken = Vec::new();
@@ -340,7 +348,7 @@ impl<W: Work> Worker<'_, W> {
     fn may_end(&self) -> bool {
         let needed = || self.index < self.shared.active.load(Ordering::SeqCst);
         let place = self.shared.post.place(self.index);
-        if needed() || !self.desk.driver.is_empty() || place.load() > 0 {
+        if needed() || !self.desk.driver.is_empty() || place.waiting() > 0 {
             return false;
         }
         let mut life = self.slot.life.lock();
@@ -361,10 +369,15 @@ impl<W: Work> Worker<'_, W> {
         }
         // Full of handlers that wait, it is not idle.
         if !full {
+            self.shared.post.idle(self.index, true);
+            if self.take_over() {
+                return self.shared.post.idle(self.index, false);
+            }
             self.idle(Some(self.shared.now()));
         }
         self.place().sleep(full);
         self.idle(None);
+        self.shared.post.idle(self.index, false);
     }
 
     fn spun(&self, spin: Duration) -> bool {

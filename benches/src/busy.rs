@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Does the same again and again on another thread, until it is dropped.
@@ -94,6 +94,23 @@ pub fn hand_off() -> f64 {
         },
     );
     nanos / (HOPS * 2) as f64
+}
+
+/// How much of one processor all threads of this process take while this one waits for so long.
+pub fn processor_share(span: Duration) -> anyhow::Result<f64> {
+    let spent = || -> anyhow::Result<u64> {
+        let mut nanos = 0;
+        for task in std::fs::read_dir("/proc/self/task")? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(nanos)
+    };
+    let (before, begun) = (spent()?, Instant::now());
+    while begun.elapsed() < span {
+        thread::park_timeout(span.saturating_sub(begun.elapsed()));
+    }
+    Ok((spent()? - before) as f64 / begun.elapsed().as_nanos() as f64)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod disk;
 pub mod harness;
 pub mod node;
 pub mod peers;
+pub mod queues;
 pub mod sublist;
 pub mod topics;
 pub mod workload;

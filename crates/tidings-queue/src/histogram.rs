@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_value_is_told_within_a_sixteenth() {
         for value in
-            (0..64).map(|shift| 1_u64 << shift).flat_map(|power| [power, power | power / 3, power - 1])
+            (0..64).map(|shift| 1_u64 << shift).flat_map(|power| [power, power | (power / 3), power - 1])
         {
             let told = top(bucket(value));
             assert!(told >= value && told - value <= value / 16, "{value} told as {told}");

@@ -56,7 +56,10 @@ impl<W: Work> Queue<W> {
     /// Gives the entry back if there is none, or the queue is closed.
     pub fn push(&self, entry: Entry<W::Item>) -> Result<(), Full<W::Item>> {
         match self.shared.room.take(entry.bytes) {
-            Ok(()) => Ok(self.leave(entry)),
+            Ok(()) => {
+                self.leave(entry);
+                Ok(())
+            }
             Err(why) => Err(Full { entry, why }),
         }
     }
@@ -68,7 +71,10 @@ impl<W: Work> Queue<W> {
     pub async fn push_waiting(&self, entry: Entry<W::Item>, deadline: Duration) -> Result<(), Full<W::Item>> {
         let room = &self.shared.room;
         let why = match room.take(entry.bytes) {
-            Ok(()) => return Ok(self.leave(entry)),
+            Ok(()) => {
+                self.leave(entry);
+                return Ok(());
+            }
             Err(Why::Closed) => return Err(Full { entry, why: Why::Closed }),
             Err(_) if entry.bytes > room.most().bytes => return Err(Full { entry, why: Why::Bytes }),
             Err(why) => why,
@@ -82,7 +88,8 @@ impl<W: Work> Queue<W> {
         match granted {
             Some(reserved) => {
                 reserved.used();
-                Ok(self.leave(entry))
+                self.leave(entry);
+                Ok(())
             }
             None => Err(Full { entry, why: if room.taken.is_closed() { Why::Closed } else { why } }),
         }
@@ -129,7 +136,10 @@ impl<W: Work> Queue<W> {
             return Err(Full { entry, why: Why::Closed });
         }
         match self.shared.room.take_over(Size::one(entry.bytes)) {
-            Ok(()) => Ok(self.leave(entry)),
+            Ok(()) => {
+                self.leave(entry);
+                Ok(())
+            }
             Err(why) => Err(Full { entry, why }),
         }
     }

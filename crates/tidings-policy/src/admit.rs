@@ -129,7 +129,7 @@ fn shed(plan: &Plan, ask: &Ask<'_>, now: Timestamp) -> Result<(), Refusal> {
     match refused {
         Some(retry_after) if !is_own(ask.envelope) => {
             // It says how long things wait, also while they are refused.
-            shedder.record(ask.waited);
+            shedder.record_refused(ask.waited);
             Err(Refusal::Shed { retry_after })
         }
         Some(_) | None => Ok(()),

@@ -8,17 +8,39 @@ use std::{
 use parking_lot::Mutex;
 use tidings_core::{Priority, Shed, Timestamp};
 
-/// Decides once a span by the mean latency of the span before. A span without a sample sheds nothing, so that it never
-/// stays shut by having shut out what would have shown that it is over.
+/// Decides once a span by the mean latency of the span before: that of its calls, or, where there was none, of the waits
+/// of what it refused. A span without either sheds nothing. So it never stays shut by having shut out what would have
+/// shown that it is over.
 #[derive(Debug)]
 pub(crate) struct Shedder {
     shed: Shed,
     /// When the span ends, in microseconds.
     ends: AtomicI64,
     level: AtomicU8,
+    called: Mean,
+    refused: Mean,
+    turn: Mutex<()>,
+}
+
+/// A mean in the making.
+#[derive(Debug, Default)]
+struct Mean {
     micros: AtomicU64,
     samples: AtomicU64,
-    turn: Mutex<()>,
+}
+
+impl Mean {
+    fn add(&self, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.samples.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The mean, if there was anything, and from the beginning.
+    fn take(&self) -> Option<Duration> {
+        let micros = self.micros.swap(0, Ordering::Relaxed);
+        micros.checked_div(self.samples.swap(0, Ordering::Relaxed)).map(Duration::from_micros)
+    }
 }
 
 impl Shedder {
@@ -27,8 +49,8 @@ impl Shedder {
             shed,
             ends: AtomicI64::new(0),
             level: AtomicU8::new(0),
-            micros: AtomicU64::new(0),
-            samples: AtomicU64::new(0),
+            called: Mean::default(),
+            refused: Mean::default(),
             turn: Mutex::new(()),
         }
     }
@@ -37,11 +59,14 @@ impl Shedder {
         self.shed == *shed
     }
 
-    /// Takes a latency into account.
+    /// Takes the latency of a call into account.
     pub(crate) fn record(&self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).min(u64::from(u32::MAX));
-        self.micros.fetch_add(micros, Ordering::Relaxed);
-        self.samples.fetch_add(1, Ordering::Relaxed);
+        self.called.add(latency);
+    }
+
+    /// Takes into account how long something had waited that was refused.
+    pub(crate) fn record_refused(&self, waited: Duration) {
+        self.refused.add(waited);
     }
 
     /// Whether something of this priority is refused, and the new level if it has just changed.
@@ -76,9 +101,8 @@ impl Shedder {
         // A span nobody asked in says nothing about this one.
         let stale = now.as_micros().saturating_sub(self.ends.load(Ordering::Relaxed)) >= self.span();
         self.ends.store(now.as_micros().saturating_add(self.span()), Ordering::Relaxed);
-        let (micros, samples) =
-            (self.micros.swap(0, Ordering::Relaxed), self.samples.swap(0, Ordering::Relaxed));
-        let mean = Duration::from_micros(micros.checked_div(samples).unwrap_or(0));
+        let (called, refused) = (self.called.take(), self.refused.take());
+        let mean = called.or(refused).unwrap_or_default();
         let level = match mean {
             _ if stale => 0,
             mean if mean > self.shed.target.mul_f64(self.shed.normal_at) => 2,

@@ -10,7 +10,8 @@ use tidings_core::{
 
 use crate::{
     Ask, Entered, GuardState, Left, MemoryClaims, MemoryFlags, Notice, Permit, Pools,
-    admit::{Stage, admit, wait},
+    admit::{Stage, admit},
+    hold::wait,
     permit::Held,
     plan::{Common, Plan},
 };

@@ -23,6 +23,7 @@ mod breaker;
 mod budget;
 mod dice;
 mod guard;
+mod hold;
 mod memory;
 mod notice;
 mod permit;

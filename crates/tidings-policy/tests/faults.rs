@@ -87,7 +87,7 @@ fn a_budget_of_retries_caps_a_storm() {
     let (world, order) = (World::new(Policy::new().retry(retry)), event("1"));
     let start = world.clock.now();
     let mut due: Vec<Duration> = (0..600)
-        .map(|_| match world.call(&order, failed()).expect("through").verdict {
+        .map(|_| match world.call(&order, failed()).expect("through") {
             Verdict::Again { after } => world.clock.now().after(after).since(start),
             other => panic!("{other:?}"),
         })

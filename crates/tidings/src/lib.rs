@@ -75,4 +75,7 @@ pub mod prelude {
 mod guide {
     #[doc = include_str!("../../../docs/guide/coming-from-an-emitter.md")]
     struct ComingFromAnEmitter;
+
+    #[doc = include_str!("../../../docs/guide/policies.md")]
+    struct Policies;
 }

@@ -3,22 +3,26 @@
 //! Here is only what a policy says: it can be written in a file, compared, shown in a line and checked. The guard of
 //! `tidings-policy` runs it, in the order in which [`Policy`]'s fields stand. Start with [`Policy`].
 
+mod bulkhead;
 mod circuit;
 mod dead;
 mod faults;
 mod idempotency;
-mod limits;
+mod rate;
 mod retry;
+mod shed;
 
 use std::{fmt, time::Duration};
 
+pub use bulkhead::Bulkhead;
 pub use circuit::{CALL_TIMEOUT, Circuit, CircuitMode, Slow, Trip, Window};
 pub use dead::{Dead, DeadRule, Then};
 use faults::{Faults, join};
 pub use idempotency::{By, Idempotency, Keeper};
-pub use limits::{Bulkhead, Per, Rate, RateKind, Shed};
+pub use rate::{Per, Rate, RateKind};
 pub use retry::{Backoff, Retry};
 use serde::{Deserialize, Serialize};
+pub use shed::Shed;
 
 use crate::{Text, span};
 

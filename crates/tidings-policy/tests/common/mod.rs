@@ -1,5 +1,7 @@
 //! A guard on a driven clock, and who listens to it.
 
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
 use std::{
     future::Future,
     pin::Pin,
@@ -10,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tidings_core::{Clock, Envelope, Failure, Handled, ManualClock, Policy, Priority, Timestamp};
-use tidings_policy::{Ask, Entered, Guard, Left, Notice, Permit, Refusal, Surroundings};
+use tidings_policy::{Ask, Entered, Guard, Notice, Permit, Refusal, Surroundings, Verdict};
 
 pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -75,8 +77,8 @@ impl World {
     }
 
     /// One call from end to end.
-    pub fn call(&self, envelope: &Envelope, result: Handled) -> Result<Left, Refusal> {
-        self.enter(envelope).map(|permit| self.guard.leave(permit, &result, Duration::ZERO))
+    pub fn call(&self, envelope: &Envelope, result: Handled) -> Result<Verdict, Refusal> {
+        self.enter(envelope).map(|permit| self.guard.leave(permit, &result, Duration::ZERO).verdict)
     }
 
     pub fn names(&self) -> Vec<&'static str> {

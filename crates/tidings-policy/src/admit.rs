@@ -218,7 +218,7 @@ fn claim(permit: &mut Permit, ask: &Ask<'_>) -> Result<Option<Blocked>, Refusal>
 pub(crate) fn claimed(permit: &mut Permit, answer: Handled<Claimed>) -> Result<(), Refusal> {
     match answer.map_err(unavailable)? {
         Claimed::Mine(claim) => {
-            permit.held.claim = Some(claim);
+            permit.held.claim = Some(Box::new(claim));
             Ok(())
         }
         // Whoever runs may well be done before its lease ends.

@@ -29,7 +29,8 @@ pub struct Permit {
 pub(crate) struct Held {
     pub(crate) pooled: bool,
     pub(crate) ticket: Option<Ticket>,
-    pub(crate) claim: Option<Claim>,
+    /// Boxed, so that a permit without one is small to move.
+    pub(crate) claim: Option<Box<Claim>>,
 }
 
 impl Permit {
@@ -48,7 +49,7 @@ impl Permit {
     /// released by whoever took it.
     pub fn take_claim(&mut self) -> Option<(Claim, Duration)> {
         let ttl = self.plan.once.as_ref()?.idempotency.ttl;
-        self.held.claim.take().map(|claim| (claim, ttl))
+        self.held.claim.take().map(|claim| (*claim, ttl))
     }
 
     /// Makes the permit cheap to keep: to be called where a call turns out to take its time. Without it nothing is

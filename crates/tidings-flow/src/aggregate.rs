@@ -1,17 +1,20 @@
 //! Aggregations: what the items of a window come to.
 //!
 //! Here is what every aggregation can do; `numbers` counts, sums and averages, `extremes` are the least and the
-//! greatest, `lists` collects and counts what differs, `own` is made of closures.
+//! greatest, `lists` collects and counts what differs, `own` is made of closures, `of` looks at
+//! what a function makes of the items.
 
 mod extremes;
 mod lists;
 mod numbers;
+mod of;
 mod own;
 
 pub use self::{
     extremes::{Extreme, max, min},
     lists::{Collect, Collected, Different, Distinct, DistinctState, collect, distinct},
     numbers::{Average, Avg, AvgState, Count, FloatSum, Number, Sum, avg, count, sum},
+    of::{Of, of},
     own::{Own, own},
 };
 

@@ -37,5 +37,6 @@ pub use stream::{Flowing, Through};
 pub use throttle::{Tail, Throttle, ThrottleCounts, Throttling};
 pub use tidings_core::{Answer, Batched, Batching, Cause, Failed};
 pub use window::{
-    Shape, Span, Summary, Window, WindowCounts, WindowState, Windowed, WindowedCause, Windowing, event_time,
+    Kept, KeptWindows, Shape, Span, Summary, WINDOW_DUE, Window, WindowCounts, WindowState, Windowed,
+    WindowedCause, Windowing, event_time,
 };

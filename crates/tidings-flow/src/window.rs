@@ -6,8 +6,9 @@
 //!                       └──▶ watermark: passes the end of windows ──▶ told ◀──┘
 //! ```
 //! `settings` says which windows there are, `watermark` how far event time has come, `panes` and `sessions` hold the
-//! windows of one key, `pass` moves between them, `state` writes it all down.
+//! windows of one key, `pass` moves between them, `state` writes it all down, and `kept` keeps that in documents.
 
+mod kept;
 mod panes;
 mod pass;
 mod sessions;
@@ -20,12 +21,13 @@ use std::{fmt, hash::Hash};
 
 use tidings_core::{Envelope, Text, Timestamp};
 
-use self::{panes::Grid, settings::Limits, state::Windows, told::Put, watermark::Watermark};
 pub use self::{
+    kept::{Kept, KeptWindows, WINDOW_DUE},
     settings::{Shape, Windowing},
     state::WindowState,
     told::{Span, Summary, WindowCounts, Windowed, WindowedCause},
 };
+use self::{panes::Grid, settings::Limits, state::Windows, told::Put, watermark::Watermark};
 use crate::{
     Aggregation, Error, Operator,
     due::{Due, Ticket},

@@ -124,3 +124,10 @@ impl<T, A: Aggregation<T>, K: Clone + Eq + Hash> Window<T, A, K> {
         Ok(self)
     }
 }
+
+impl<K, S> WindowState<K, S> {
+    /// What became of events and windows.
+    pub fn counts(&self) -> WindowCounts {
+        self.counts
+    }
+}

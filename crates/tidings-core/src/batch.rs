@@ -194,7 +194,8 @@ pub trait InBatches<Shape>: Sized {
     /// Deliveries of one key come in order, also within a batch, and each has a context of its own, which sees what
     /// those before it wrote. When the handler names the items that failed, these fail, and those of the same keys
     /// after them in the batch wait for them; the rest is done. A call that panics or takes longer than the policy's
-    /// timeout has failed with all. What is done and what failed for good or for long is settled in one commit.
+    /// timeout has failed with all. What is done and what failed for good or for long is settled in one commit; only if
+    /// that is more than one commit may hold, or the store refuses it without saying because of whom, in several.
     ///
     /// At its last attempt a delivery is called for alone, so that nobody is given up for what another did. At
     /// shutdown, open batches are handled. On a durable subscription, `concurrency` is how many batches may be in the

@@ -78,4 +78,6 @@ mod guide {
 
     #[doc = include_str!("../../../docs/guide/policies.md")]
     struct Policies;
+    #[doc = include_str!("../../../docs/guide/batches-and-windows.md")]
+    struct BatchesAndWindows;
 }

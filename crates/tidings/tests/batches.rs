@@ -72,14 +72,20 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
-async fn world(module: Module, drain: Duration) -> World {
+/// An application that is not started.
+async fn built(module: Module, drain: Duration) -> World {
     let clock = ManualClock::at(Timestamp::from_millis(1_000_000));
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}", folder.path().join("shop.db").display());
     let builder = App::builder().clock(Arc::new(clock.clone())).store(&url).drain(drain);
     let app = builder.module(module).build().await.expect("builds");
-    app.start().await.expect("starts");
     World { clock, app, url, _folder: folder }
+}
+
+async fn world(module: Module, drain: Duration) -> World {
+    let world = built(module, drain).await;
+    world.app.start().await.expect("starts");
+    world
 }
 
 impl World {
@@ -128,11 +134,13 @@ async fn the_same_handler_gathers_on_the_bus_and_behind_a_durable_subscription()
         let seen = Seen::default();
         let handler = index(&seen, well);
         let handler = if durable { handler.durable("index") } else { handler };
-        let world = world(Module::new("search").on(handler).view(COUNTS), Duration::from_secs(10)).await;
+        let world = built(Module::new("search").on(handler).view(COUNTS), Duration::from_secs(10)).await;
         let shown = &world.app.model().modules[0].handlers[0];
         let settings = Batching::new().items(4).age(Duration::from_secs(2));
         assert_eq!(shown.batches, Some(ModelBatches { settings, by_key: false }));
         world.place(0..10).await;
+        // All are read at once: then the last two are gathered when the others are handled.
+        world.app.start().await.expect("starts");
         until(|| taken(&seen).len() == 2).await;
         let whole = |orders: std::ops::Range<u64>| (orders.collect::<Vec<_>>(), Cause::Items, 1);
         assert_eq!(taken(&seen), [whole(0..4), whole(4..8)], "durable: {durable}");

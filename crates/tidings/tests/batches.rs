@@ -206,7 +206,9 @@ async fn on_the_bus_nobody_is_given_up_for_what_another_did_and_the_report_says_
 #[tokio::test]
 async fn a_batch_on_the_bus_that_hangs_is_left_at_the_deadline_and_said_to_be() {
     let handler = |_: Batched<Delivered<On<OrderPlaced>>>| std::future::pending::<()>();
-    let handler = handler.in_batches(Batching::new().items(2));
+    // Time flies here while the store is closed: the call must not be over by itself.
+    let patient = Policy::new().timeout(Duration::from_secs(360 * 86_400));
+    let handler = handler.in_batches(Batching::new().items(2)).policy(patient);
     let world = world(Module::new("search").on(handler), Duration::from_secs(3)).await;
     world.place(0..2).await;
     let app = world.app.clone();

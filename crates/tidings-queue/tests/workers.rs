@@ -133,8 +133,9 @@ fn a_handler_that_holds_its_worker_is_reported_and_stalls_nobody_else() {
     for key in 0..50 {
         bench.queue.push(keyed(1, key)).expect("room");
     }
-    for _ in 0..3 {
-        assert!(!bench.queue.figures().workers.iter().any(|worker| worker.blocked));
+    for look in 0..3 {
+        // At the third look it is once or one and a half times as long, as the keeper began before or after it.
+        assert!(look == 2 || !bench.queue.figures().workers.iter().any(|worker| worker.blocked));
         until("the keeper", || bench.clock.sleepers() == 1 && bench.clock.next_wake() == Some(2 * SECOND));
         bench.clock.advance(2 * SECOND);
     }

@@ -52,6 +52,11 @@ impl Permit {
         self.held.claim.take().map(|claim| (*claim, ttl))
     }
 
+    /// Whether anything depends on how long the call takes. If not, whoever calls need not read the clock for it.
+    pub fn is_timed(&self) -> bool {
+        self.plan.breaker.is_some() || self.plan.shedder.is_some()
+    }
+
     /// Makes the permit cheap to keep: to be called where a call turns out to take its time. Without it nothing is
     /// wrong, but many permits kept at once make entering slower for others.
     pub fn keep(mut self) -> Self {

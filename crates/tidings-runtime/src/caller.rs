@@ -24,7 +24,7 @@ impl Caller {
         // Counting may miss a publication of another thread; a sample need not be exact.
         let turn = self.turn.load(Ordering::Relaxed).wrapping_add(1);
         self.turn.store(turn, Ordering::Relaxed);
-        (turn % ONE_IN == 0).then(Instant::now)
+        turn.is_multiple_of(ONE_IN).then(Instant::now)
     }
 
     pub fn end(&self, begun: Option<Instant>) {

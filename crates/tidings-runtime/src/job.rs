@@ -21,6 +21,7 @@ pub(crate) struct Job {
     /// When the handler was first called.
     pub first: Option<Timestamp>,
     /// What went wrong so far.
+    #[expect(clippy::box_collection, reason = "most have none, and then it is a word and not three")]
     pub troubles: Option<Box<Vec<Attempt>>>,
     /// Where its end is told.
     pub told: Option<Arc<Told>>,

@@ -186,7 +186,7 @@ impl Pool {
         match slot.callee.call(&job.envelope, job.calls, slot.guard.timeout()) {
             Calling::Done(result) => self.settle(slot, job, permit, now, result),
             Calling::Waiting(call) => {
-                let (me, slot) = (self.me.clone(), slot.clone());
+                let (me, slot, permit) = (self.me.clone(), slot.clone(), permit.keep());
                 Step::Waiting(Box::pin(async move {
                     let result = call.await;
                     match me.upgrade() {
@@ -213,7 +213,7 @@ impl Pool {
             drop(permit);
             return Step::Again { item: Job { calls: job.calls + 1, ..job }, after };
         }
-        let took = self.clock.now().since(began);
+        let took = if permit.is_timed() { self.clock.now().since(began) } else { Duration::ZERO };
         let left = slot.guard.leave(permit, &result, took);
         let Some(then) = left.then else { return self.decide(slot, job, left.verdict, result) };
         let (me, slot) = (self.me.clone(), slot.clone());

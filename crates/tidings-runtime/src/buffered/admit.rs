@@ -1,0 +1,148 @@
+//! How an event comes in: room in every queue it goes to, before anybody has it.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use smallvec::SmallVec;
+use tidings_core::Envelope;
+use tidings_queue::{Reserved, Why};
+
+use super::{Admitted, Buffered, EVENT_BYTES, From, PublishError, Running, Stop, Ticket, Way};
+use crate::{Admission, Full, NoRoom, Outcomes, Overflow, pool::Counts};
+
+impl Buffered {
+    /// Takes an event in, waiting for room where its pool says so. It reaches all of its handlers or none.
+    ///
+    /// # Errors
+    /// There was no room; the event is given back. Or its payload cannot be serialised.
+    pub async fn publish(&self, event: &Envelope, told: bool) -> Result<Admitted, PublishError> {
+        match self.admit(event).await? {
+            Some(ticket) => ticket.hand_over(told).await,
+            None => Ok(Admitted::default()),
+        }
+    }
+
+    /// Keeps room for an event, waiting for it where its pool says so, and hands nothing over yet: between the two the
+    /// event can be made durable. `None` when no handler selects it.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn admit(&self, event: &Envelope) -> Result<Option<Ticket>, PublishError> {
+        let stops = self.stops(event.name());
+        if stops.is_empty() {
+            return Ok(None);
+        }
+        let bytes = event.payload()?.len() + EVENT_BYTES;
+        let mut ways = SmallVec::new();
+        let mut admission = Admission::Queued;
+        for Stop { running, routes } in &*stops {
+            let timing = running.caller.begin();
+            let way = match self.at_once(running, routes.len(), bytes) {
+                Ok(reserved) => Way::Reserved(reserved),
+                Err(why) => {
+                    let overflow = running.config.read().overflow.clone();
+                    match overflow {
+                        _ if why == NoRoom::Closed => return Err(full(running, event, why)),
+                        Overflow::Wait(most) => {
+                            admission = Admission::Waited;
+                            let room = self.wait(running, routes.len(), bytes, most).await;
+                            Way::Reserved(room.map_err(|why| full(running, event, why))?)
+                        }
+                        Overflow::Refuse => return Err(full(running, event, why)),
+                        // Room would not make it slower.
+                        Overflow::DropOldest if why == NoRoom::Rate => Way::Newest,
+                        Overflow::Inline if why == NoRoom::Rate => return Err(full(running, event, why)),
+                        Overflow::DropOldest => Way::Oldest,
+                        Overflow::DropNewest => Way::Newest,
+                        Overflow::Spill if running.spiller.is_some() => Way::Spill,
+                        Overflow::Spill => return Err(full(running, event, NoRoom::Store)),
+                        Overflow::Inline => Way::Inline,
+                    }
+                }
+            };
+            running.caller.end(timing);
+            ways.push(way);
+        }
+        Ok(Some(Ticket { buffered: self.clone(), event: event.clone(), bytes, stops, ways, admission }))
+    }
+
+    /// Takes an event in if there is room at once; never waits, drops, spills or calls. For publishers that are not
+    /// asynchronous. A `handler` that publishes may exceed the bounds by a tenth, so that it never waits for the queue
+    /// that feeds it.
+    ///
+    /// # Errors
+    /// There was no room; the event is given back.
+    pub fn publish_now(&self, event: &Envelope, from: From) -> Result<Admitted, PublishError> {
+        let stops = self.stops(event.name());
+        if stops.is_empty() {
+            return Ok(Admitted::default());
+        }
+        let bytes = event.payload()?.len() + EVENT_BYTES;
+        let mut reserved: SmallVec<[Reserved; 1]> = SmallVec::new();
+        for Stop { running, routes } in &*stops {
+            let timing = running.caller.begin();
+            let room = match from {
+                From::Outside => self.at_once(running, routes.len(), bytes),
+                From::Handler => running.queue.reserve_over(routes.len(), bytes).map_err(no_room),
+            };
+            running.caller.end(timing);
+            match room {
+                Ok(room) => reserved.push(room),
+                Err(why) => return Err(full(running, event, why)),
+            }
+        }
+        for (Stop { running, routes }, room) in stops.iter().zip(reserved) {
+            self.push(running, room, event, routes, bytes, None, None);
+        }
+        Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes::default() })
+    }
+
+    fn at_once(&self, running: &Running, events: usize, bytes: usize) -> Result<Reserved, NoRoom> {
+        if self.0.closed.load(Ordering::Relaxed) {
+            return Err(NoRoom::Closed);
+        }
+        if running.spiller.as_ref().is_some_and(|spiller| spiller.is_active()) {
+            return Err(NoRoom::Events);
+        }
+        if let Some(limit) = &*running.input.load()
+            && limit.take(events, self.0.ground.clock.now()).is_err()
+        {
+            return Err(NoRoom::Rate);
+        }
+        running.queue.reserve(events, bytes).map_err(no_room)
+    }
+
+    async fn wait(
+        &self,
+        running: &Running,
+        events: usize,
+        bytes: usize,
+        most: Duration,
+    ) -> Result<Reserved, NoRoom> {
+        let clock = &self.0.ground.clock;
+        let begun = clock.now();
+        loop {
+            let pause = match &*running.input.load() {
+                Some(limit) => limit.take(events, clock.now()).err(),
+                None => None,
+            };
+            let rest = most.saturating_sub(clock.now().since(begun));
+            match pause {
+                None => return running.queue.reserve_waiting(events, bytes, rest).await.map_err(no_room),
+                Some(pause) if pause > rest => return Err(NoRoom::Rate),
+                Some(pause) => clock.sleep(pause).await,
+            }
+        }
+    }
+}
+
+pub(super) fn full(running: &Running, event: &Envelope, why: NoRoom) -> PublishError {
+    Counts::add(&running.pool.counts.refused);
+    PublishError::Full(Full { event: event.clone(), pool: running.pool.name.to_string(), why })
+}
+fn no_room(why: Why) -> NoRoom {
+    match why {
+        Why::Bytes => NoRoom::Bytes,
+        Why::Closed => NoRoom::Closed,
+        _ => NoRoom::Events,
+    }
+}

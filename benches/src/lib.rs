@@ -4,6 +4,7 @@
 //! with `cargo run --release -p tidings-benches --bin JOB`, which prints the same tables.
 
 pub mod audit;
+pub mod buffered;
 pub mod busy;
 pub mod child;
 pub mod disk;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tidings_core::{Reason, Text};
 use tokio::sync::Notify;
 
@@ -49,12 +50,13 @@ pub(crate) struct Told {
 #[derive(Debug, Default)]
 struct State {
     open: usize,
-    outcomes: Vec<Outcome>,
+    /// Mostly there is one handler, and then this needs no memory of its own.
+    outcomes: SmallVec<[Outcome; 1]>,
 }
 
 impl Told {
     pub fn of(deliveries: usize) -> Arc<Self> {
-        let state = State { open: deliveries, outcomes: Vec::with_capacity(deliveries) };
+        let state = State { open: deliveries, outcomes: SmallVec::new() };
         Arc::new(Self { state: Mutex::new(state), all: Notify::new() })
     }
 
@@ -82,7 +84,7 @@ impl Outcomes {
             {
                 let state = told.state.lock();
                 if state.open == 0 {
-                    return state.outcomes.clone();
+                    return state.outcomes.to_vec();
                 }
             }
             notified.await;
@@ -91,6 +93,6 @@ impl Outcomes {
 
     /// What has ended so far.
     pub fn so_far(&self) -> Vec<Outcome> {
-        self.0.as_ref().map_or_else(Vec::new, |told| told.state.lock().outcomes.clone())
+        self.0.as_ref().map_or_else(Vec::new, |told| told.state.lock().outcomes.to_vec())
     }
 }

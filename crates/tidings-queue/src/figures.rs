@@ -28,7 +28,7 @@ pub struct Figures {
     pub dropped: u64,
     /// How long entries waited before they ran. Of a burst, every sixteenth is measured, and the first.
     pub wait: Percentiles,
-    /// How long entries took, from their start to their end. Those that take less than a microsecond are measured a few
+    /// How long entries took, from their start to their end. Those that take less than four microseconds are measured a few
     /// together.
     pub processing: Percentiles,
     /// The workers that work or are to be restarted, and those that ended and have counts.

@@ -25,7 +25,7 @@ use crate::{
 const HAND_MAX: usize = 16;
 
 /// Entries that take no longer than this on average are cheap.
-const CHEAP: Duration = Duration::from_micros(1);
+const CHEAP: Duration = Duration::from_micros(4);
 
 /// What a worker takes over from one that is busy, at most at once.
 const TAKE_OVER_MAX: usize = 16;

@@ -1,13 +1,18 @@
-//! Sixteen places of a table: a tag for each, and which entry it is for.
+//! Fifteen places of a table: a tag for each, and which entry it is for.
 
 /// One line of the processor's cache. A tag is sixteen bits of a hash, so that what is not there is nearly never looked
 /// for anywhere else.
+///
+/// The tags are an array that is compared as a whole, without leaving early: the compiler makes a few instructions of
+/// that where a processor compares several at a time.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Group {
-    /// Four tags in each.
-    tags: [u64; 4],
+    /// The last one belongs to no place and stays free.
+    tags: [u16; Self::LANES + 1],
     entries: [u16; Self::LANES],
+    /// All ones if no place was left free.
+    full: u16,
 }
 
 /// The tag of a place that was never used. A search may end where there is one.
@@ -25,27 +30,30 @@ pub(super) fn tag(key: u64) -> u16 {
 
 impl Group {
     /// How many places there are.
-    pub(super) const LANES: usize = 16;
+    pub(super) const LANES: usize = 15;
+
+    /// The places, as bits.
+    const ALL: u32 = (1 << Self::LANES) - 1;
+
+    /// Whether there is a place with this tag, or none was left free, so that what belongs here may be in the next one.
+    #[inline]
+    pub(super) fn may_have(&self, tag: u16) -> bool {
+        let same = |have: &u16| if *have == tag { u16::MAX } else { 0 };
+        self.tags.iter().fold(self.full, |any, have| any | same(have)) != 0
+    }
 
     /// The places with this tag, as bits.
     #[inline]
     pub(super) fn tagged(&self, tag: u16) -> u32 {
-        const ONE: u64 = 0x0001_0001_0001_0001;
-        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
-        let same = |word: u64| {
-            let other = word ^ (u64::from(tag) * ONE);
-            // The upper bit of each tag that is the same, then those bits side by side.
-            let marks = !(((other & LOW) + LOW) | other | LOW);
-            ((marks >> 15).wrapping_mul(0x0001_0002_0004_0008) >> 48) as u32 & 0xf
-        };
-        let [a, b, c, d] = self.tags;
-        same(a) | same(b) << 4 | same(c) << 8 | same(d) << 12
+        let bits =
+            self.tags.iter().zip(0..).fold(0, |bits, (have, lane)| bits | u32::from(*have == tag) << lane);
+        bits & Self::ALL
     }
 
     /// Whether no place was left free, so that what belongs here may be in the next one.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.tagged(FREE) == 0
+        self.full != 0
     }
 
     /// The entry of a place.
@@ -81,10 +89,10 @@ impl Group {
     }
 
     fn set(&mut self, lane: u32, tag: u16) {
-        if let Some(word) = self.tags.get_mut(lane as usize / 4) {
-            let shift = lane % 4 * 16;
-            *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+        if let Some(place) = self.tags.get_mut(lane as usize) {
+            *place = tag;
         }
+        self.full = if self.tagged(FREE) == 0 { u16::MAX } else { 0 };
     }
 }
 
@@ -96,11 +104,13 @@ mod tests {
     fn each_place_is_found_by_its_tag_and_by_no_other() {
         let mut group = Group::default();
         assert!(!group.is_full());
-        for lane in 0..16_u16 {
+        for lane in 0..15_u16 {
+            assert!(!group.may_have(100 + lane % 8) || lane >= 8);
             assert_eq!(group.put(100 + lane % 8, usize::from(lane) * 3), Some(false));
+            assert!(group.may_have(100 + lane % 8));
         }
-        assert!(group.is_full() && group.put(7, 7).is_none());
-        for lane in 0..8 {
+        assert!(group.is_full() && group.may_have(7) && group.put(7, 7).is_none());
+        for lane in 0..7 {
             assert_eq!(group.tagged(100 + lane), 1 << lane | 1 << (lane + 8));
             assert_eq!(group.entry(u32::from(lane)), usize::from(lane) * 3);
         }
@@ -115,7 +125,7 @@ mod tests {
         let mut group = Group::default();
         group.put(9, 1);
         assert!(!group.clear(0));
-        assert_eq!(group.tagged(FREE), 0xffff);
+        assert_eq!(group.tagged(FREE), 0x7fff);
     }
 
     #[test]

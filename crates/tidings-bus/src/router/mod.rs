@@ -157,25 +157,27 @@ impl<V> Router<V> {
         if self.families.is_empty() && self.others.is_empty() {
             return;
         }
-        let Some(segments) = Segments::of(topic, self.seed) else { return };
+        let mut segments = Segments::new(self.seed);
+        if !segments.fill(topic) {
+            return;
+        }
         // First every table is asked where it would be, and only then is anything looked at that was found: so the
         // processor waits for memory once, not once a table.
         for families in self.families.chunks(AT_ONCE) {
-            let mut probes: [Option<(Shape, Probe<'_, Filed<V>>)>; AT_ONCE] = [const { None }; AT_ONCE];
+            let mut probes: [Option<(&Shape, Probe<'_, Filed<V>>)>; AT_ONCE] = [const { None }; AT_ONCE];
             let mut count = 0;
             for family in families {
-                let Some(key) = family.shape.key(&segments) else { continue };
-                let probe = family.table.probe(key);
-                if probe.may_have() {
-                    if let Some(place) = probes.get_mut(count) {
-                        *place = Some((family.shape, probe));
-                    }
+                if let Some(key) = family.shape.key(&segments)
+                    && let Some(probe) = family.table.probe(key)
+                    && let Some(place) = probes.get_mut(count)
+                {
+                    *place = Some((&family.shape, probe));
                     count += 1;
                 }
             }
             for (shape, probe) in probes.iter().take(count).flatten() {
                 probe.each(|filed| {
-                    if shape.verify(filed.text.as_bytes(), topic) {
+                    if shape.verify(filed.text.as_bytes(), topic, &segments) {
                         found(&filed.listeners);
                     }
                 });

@@ -15,27 +15,35 @@ const ROOM: usize = SHORT + 16;
 /// The hashes of a topic's segments, computed once for all shapes.
 pub(crate) struct Segments {
     hashes: [u64; SEGMENTS_MAX],
+    /// Where each begins, and where one behind the last would.
+    begins: [usize; SEGMENTS_MAX + 1],
     count: usize,
     seed: u64,
 }
 
 impl Segments {
-    /// Of a topic; nothing if it has more segments than a topic can have.
-    pub(crate) fn of(topic: &str, seed: u64) -> Option<Self> {
-        let mut segments = Self { hashes: [0; SEGMENTS_MAX], count: 0, seed };
+    /// Of no topic yet. Made where it is used and then [filled](Self::fill), for it is large to move.
+    #[inline]
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { hashes: [0; SEGMENTS_MAX], begins: [0; SEGMENTS_MAX + 1], count: 0, seed }
+    }
+
+    /// Those of a topic. Answers whether there was room for all: not if it has more segments than a topic can have.
+    pub(crate) fn fill(&mut self, topic: &str) -> bool {
         let mut room = [0; ROOM];
         match room.get_mut(..topic.len()) {
             Some(start) if topic.len() <= SHORT => {
                 start.copy_from_slice(topic.as_bytes());
-                segments.all_in(&room, topic.len())?;
+                self.all_in(&room, topic.len()).is_some()
             }
             _ => {
-                for segment in topic.split('.') {
-                    segments.push(Self::hash(segment, seed))?;
-                }
+                let mut end = 0;
+                topic.split('.').all(|segment| {
+                    end += segment.len() + 1;
+                    self.push(Self::hash(segment, self.seed), end).is_some()
+                })
             }
         }
-        Some(segments)
     }
 
     /// Of one segment.
@@ -59,14 +67,29 @@ impl Segments {
         self.hashes.get(..self.count).unwrap_or_default()
     }
 
+    /// The hash of the segment in a place below their number.
+    #[inline]
+    pub(crate) fn hash_at(&self, at: usize) -> u64 {
+        self.hashes.get(at % SEGMENTS_MAX).copied().unwrap_or_default()
+    }
+
+    /// Some segments of the topic they are of, from one up to another, with the dots between them.
+    #[inline]
+    pub(crate) fn text<'a>(&self, topic: &'a [u8], from: usize, to: usize) -> Option<&'a [u8]> {
+        topic.get(*self.begins.get(from)?..self.begins.get(to)?.checked_sub(1)?)
+    }
+
     /// The seed they were hashed with.
     pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 
-    fn push(&mut self, hash: u64) -> Option<()> {
+    /// Adds one; behind it the next one would begin at `next`.
+    #[inline]
+    fn push(&mut self, hash: u64, next: usize) -> Option<()> {
         *self.hashes.get_mut(self.count)? = hash;
         self.count += 1;
+        *self.begins.get_mut(self.count)? = next;
         Some(())
     }
 
@@ -77,14 +100,15 @@ impl Segments {
             let mut dots = dots(room, at, len);
             while dots != 0 {
                 let end = at + dots.trailing_zeros() as usize;
-                self.push(self.hash_in(room, begin, end))?;
+                self.push(self.hash_in(room, begin, end), end + 1)?;
                 begin = end + 1;
                 dots &= dots - 1;
             }
         }
-        self.push(self.hash_in(room, begin, len))
+        self.push(self.hash_in(room, begin, len), len + 1)
     }
 
+    #[inline]
     fn hash_in(&self, room: &[u8; ROOM], begin: usize, end: usize) -> u64 {
         let len = end - begin;
         let part = |at: usize| {
@@ -101,6 +125,7 @@ impl Segments {
 }
 
 /// The dots among 64 bytes of a topic, as bits.
+#[inline]
 fn dots(room: &[u8; ROOM], from: usize, len: usize) -> u64 {
     let mut bits = 0;
     for at in (from..len.min(from + 64)).step_by(8) {
@@ -138,6 +163,15 @@ fn folded(one: u64, other: u64) -> u64 {
 }
 
 #[cfg(test)]
+impl Segments {
+    /// Of a topic, if there is room for all.
+    pub(crate) fn of(topic: &str, seed: u64) -> Option<Self> {
+        let mut segments = Self::new(seed);
+        segments.fill(topic).then_some(segments)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -153,6 +187,11 @@ mod tests {
             let topic = segments.join(".");
             let whole = Segments::of(&topic, seed).expect("few");
             prop_assert_eq!(whole.hashes(), one_by_one);
+            for (from, first) in segments.iter().enumerate() {
+                prop_assert_eq!(whole.text(topic.as_bytes(), from, from + 1), Some(first.as_bytes()));
+                let rest = segments.get(from..).unwrap_or_default().join(".");
+                prop_assert_eq!(whole.text(topic.as_bytes(), from, segments.len()), Some(rest.as_bytes()));
+            }
         }
     }
 

@@ -59,11 +59,11 @@ impl Shape {
     /// The key of the patterns of this shape that a topic may match, if it has enough segments for any.
     #[inline]
     pub(crate) fn key(&self, topic: &Segments) -> Option<u64> {
-        let hashes = topic.hashes();
+        let count = topic.hashes().len();
         let fits = if self.open {
-            hashes.len() >= self.head_segments + self.tail_segments
+            count >= self.head_segments + self.tail_segments
         } else {
-            hashes.len() == self.head_segments
+            count == self.head_segments
         };
         if !fits {
             return None;
@@ -71,13 +71,13 @@ impl Shape {
         let (mut key, mut left) = (topic.seed(), self.head);
         while left != 0 {
             let at = left.trailing_zeros() as usize;
-            key = key.wrapping_add(placed(*hashes.get(at)?, at));
+            key = key.wrapping_add(placed(topic.hash_at(at), at));
             left &= left - 1;
         }
         let mut left = self.tail;
         while left != 0 {
             let at = left.trailing_zeros() as usize;
-            key = key.wrapping_add(placed_from_back(*hashes.get(hashes.len() - 1 - at)?, at));
+            key = key.wrapping_add(placed_from_back(topic.hash_at(count - 1 - at), at));
             left &= left - 1;
         }
         Some(finish(key))
@@ -89,55 +89,61 @@ impl Shape {
 
     /// Whether a topic matches a pattern of this shape that it was found under: compares every literal segment. The
     /// number of its segments must [fit](Self::key).
-    pub(crate) fn verify(&self, pattern: &[u8], topic: &str) -> bool {
-        let topic = topic.as_bytes();
+    #[inline]
+    pub(crate) fn verify(&self, pattern: &[u8], topic: &str, segments: &Segments) -> bool {
         if self.is_literal() {
-            return pattern == topic;
+            return pattern == topic.as_bytes();
         }
-        if !self.open {
-            return same(pattern.iter(), topic.iter()) == Some(Rest::Nothing);
+        self.verify_parts(pattern, topic.as_bytes(), segments).is_some()
+    }
+
+    /// Compares literal segments that stand side by side at once. Where a wildcard is, the shape says.
+    fn verify_parts(&self, pattern: &[u8], topic: &[u8], segments: &Segments) -> Option<()> {
+        let count = segments.hashes().len();
+        let mut rest = pattern;
+        for (from, to, literal) in runs(self.head, self.head_segments) {
+            if from > 0 {
+                rest = rest.strip_prefix(b".")?;
+            }
+            rest = if literal {
+                rest.strip_prefix(segments.text(topic, from, to)?)?
+            } else {
+                rest.get(2 * (to - from) - 1..)?
+            };
         }
-        // Forwards up to `**` and backwards down to it; the number of segments is such that the two do not meet.
-        same(pattern.iter(), topic.iter()).is_some()
-            && same(pattern.iter().rev(), topic.iter().rev()).is_some()
+        for (from, to, literal) in runs(self.tail, self.tail_segments) {
+            if from > 0 {
+                rest = rest.strip_suffix(b".")?;
+            }
+            rest = if literal {
+                rest.strip_suffix(segments.text(topic, count - to, count - from)?)?
+            } else {
+                rest.get(..rest.len().checked_sub(2 * (to - from) - 1)?)?
+            };
+        }
+        let between: &[u8] = match (self.open, self.head_segments > 0, self.tail_segments > 0) {
+            (false, _, _) => b"",
+            (true, false, false) => b"**",
+            (true, true, false) => b".**",
+            (true, false, true) => b"**.",
+            (true, true, true) => b".**.",
+        };
+        (rest == between).then_some(())
     }
 }
 
-/// What a pattern and a topic have left when all before was the same.
-#[derive(Debug, PartialEq, Eq)]
-enum Rest {
-    Nothing,
-    Any,
-}
-
-/// Compares up to the end or the first `**`.
+/// The positions of a mask, in runs of the same kind: from, up to, and whether they are literal.
 #[inline]
-fn same<'a>(
-    pattern: impl Iterator<Item = &'a u8> + Clone,
-    topic: impl Iterator<Item = &'a u8> + Clone,
-) -> Option<Rest> {
-    let (mut pattern, mut topic) = (pattern, topic);
-    while let Some(want) = pattern.next() {
-        if *want == b'*' {
-            if pattern.clone().next() == Some(&b'*') {
-                return Some(Rest::Any);
-            }
-            // A whole segment, whatever it is: on to the next dot, which both have or neither.
-            let mut behind = topic.clone();
-            while behind.next().is_some_and(|byte| *byte != b'.') {
-                topic.next();
-            }
-        } else {
-            let have = topic.next();
-            if have != Some(want) {
-                // `a.**` matches `a`, which has no dot.
-                let ends = have.is_none() && *want == b'.';
-                let any = ends && pattern.next() == Some(&b'*') && pattern.next() == Some(&b'*');
-                return any.then_some(Rest::Any);
-            }
-        }
-    }
-    topic.next().is_none().then_some(Rest::Nothing)
+fn runs(mask: u32, count: usize) -> impl Iterator<Item = (usize, usize, bool)> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let left = mask.checked_shr(from as u32).filter(|_| from < count)?;
+        let literal = left & 1 == 1;
+        let length = if literal { left.trailing_ones() } else { left.trailing_zeros() };
+        let run = (from, count.min(from + length as usize), literal);
+        from = run.1;
+        Some(run)
+    })
 }
 
 /// The literal positions before the first `**`, as a mask, and how many segments stand before it.
@@ -148,16 +154,16 @@ fn literals<'a>(segments: impl Iterator<Item = &'a str>) -> (u32, usize) {
     })
 }
 
-/// A segment's part in the key: its hash, and where it stands. Parts are added up, so that they need not wait for each
-/// other.
+/// A segment's part in the key: its hash, turned by where it stands. No two places turn alike, and nobody can choose
+/// what is turned. Parts are added up, so that they need not wait for each other.
 #[inline]
 fn placed(hash: u64, at: usize) -> u64 {
-    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.wrapping_add((at as u64) << 33))
+    hash.rotate_left(at as u32 * 5)
 }
 
 #[inline]
 fn placed_from_back(hash: u64, at: usize) -> u64 {
-    hash.wrapping_mul(0xc2b2_ae3d_27d4_eb4f_u64.wrapping_add((at as u64) << 33))
+    placed(hash.wrapping_mul(0xc2b2_ae3d_27d4_eb4f), at)
 }
 
 #[inline]
@@ -192,8 +198,10 @@ mod tests {
             let shape = Shape::of(&pattern);
             prop_assert_eq!(shape.is_none(), several);
             if let Some(shape) = shape {
-                let fits = shape.key(&Segments::of(&topic, 7).expect("few")).is_some();
-                prop_assert_eq!(fits && shape.verify(pattern.as_str().as_bytes(), &topic), pattern.matches(&topic));
+                let segments = Segments::of(&topic, 7).expect("few");
+                let fits = shape.key(&segments).is_some();
+                let verified = fits && shape.verify(pattern.as_str().as_bytes(), &topic, &segments);
+                prop_assert_eq!(verified, pattern.matches(&topic));
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Nobody pays for a level before it is needed: a node is a short list until that is full, and only then is it split by
 //! the next segment. So memory follows the number of patterns and not their length. All places that a topic may have
 //! reached are followed side by side, each once, so that no number of `**` makes it slower than there are nodes, times
-//! the topic's segments. As in the tables, a hash only narrows, and what is found is verified.
+//! the topic's segments. As in the tables, a hash only narrows, and what is found is verified; beside each pattern in a
+//! list stands the hash of one of its segments, so that most need not even be looked at.
 
 use std::{collections::HashMap, hash::BuildHasherDefault};
 
@@ -17,7 +18,7 @@ const LISTED: usize = 8;
 /// Patterns and what is filed under each.
 pub(super) enum Trie<V> {
     /// A few, to be gone through.
-    List(Vec<(Pattern, Listeners<V>)>),
+    List(Vec<Listed<V>>),
     /// More, by their next segment. Never without any pattern.
     Split(Box<Split<V>>),
 }
@@ -31,7 +32,36 @@ pub(super) struct Split<V> {
     /// Behind `**`.
     any: Trie<V>,
     /// Those that end before this place.
-    ended: Vec<(Pattern, Listeners<V>)>,
+    ended: Vec<Listed<V>>,
+}
+
+/// A pattern in a list.
+pub(super) struct Listed<V> {
+    mark: Mark,
+    pattern: Pattern,
+    listeners: Listeners<V>,
+}
+
+/// The last literal segment before any `**`: in the lower byte its place, counted from 1, or 0 if there is none; above
+/// that its hash.
+#[derive(Clone, Copy)]
+struct Mark(u64);
+
+impl Mark {
+    const PLACE: u64 = 0xff;
+
+    fn of(pattern: &Pattern, seed: u64) -> Self {
+        let fixed = pattern.as_str().split('.').take_while(|segment| *segment != "**");
+        let last = (1..).zip(fixed).filter(|(_, segment)| *segment != "*").last();
+        Self(last.map_or(0, |(place, literal)| Segments::hash(literal, seed) & !Self::PLACE | place))
+    }
+
+    /// Whether a topic may match the pattern.
+    #[inline]
+    fn may_match(self, segments: &Segments) -> bool {
+        let Some(at) = ((self.0 & Self::PLACE) as usize).checked_sub(1) else { return true };
+        segments.hashes().get(at).is_some_and(|hash| (hash ^ self.0) & !Self::PLACE == 0)
+    }
 }
 
 impl<V> Default for Trie<V> {
@@ -56,16 +86,16 @@ impl<V> Trie<V> {
     pub(super) fn entry(&mut self, pattern: &Pattern, depth: usize, seed: u64) -> &mut Listeners<V> {
         if let Self::List(list) = self
             && list.len() >= LISTED
-            && !list.iter().any(|(have, _)| have == pattern)
+            && !list.iter().any(|listed| listed.pattern == *pattern)
         {
             let mut split = Split::default();
-            for (have, listeners) in std::mem::take(list) {
-                *split.entry(&have, depth, seed) = listeners;
+            for listed in std::mem::take(list) {
+                *split.entry(&listed.pattern, depth, seed) = listed.listeners;
             }
             *self = Self::Split(Box::new(split));
         }
         match self {
-            Self::List(list) => listed(list, pattern),
+            Self::List(list) => listed(list, pattern, seed),
             Self::Split(split) => split.entry(pattern, depth, seed),
         }
     }
@@ -84,7 +114,7 @@ impl<V> Trie<V> {
                 },
             }
         };
-        list.iter().find(|(have, _)| have == pattern).map(|(_, listeners)| listeners)
+        list.iter().find(|listed| listed.pattern == *pattern).map(|listed| &listed.listeners)
     }
 
     /// Changes what is filed under a pattern, and forgets the pattern with the last of it.
@@ -114,11 +144,11 @@ impl<V> Trie<V> {
         segments: &Segments,
         mut found: impl FnMut(&'a Listeners<V>),
     ) {
-        let (mut reached, mut lists) = (Vec::new(), Vec::new());
+        let (mut reached, mut next, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+        let mut again = false;
         reach(self, false, &mut reached, &mut lists);
         for hash in segments.hashes() {
-            let mut next = Vec::with_capacity(reached.len() + 2);
-            for (split, stays) in reached {
+            for (split, stays) in reached.drain(..) {
                 if let Some(node) = split.literals.get(hash) {
                     reach(node, false, &mut next, &mut lists);
                 }
@@ -129,16 +159,21 @@ impl<V> Trie<V> {
             }
             // Behind `**` a place may be reached on more than one way.
             if next.iter().any(|(_, stays)| *stays) {
+                again = true;
                 next.sort_unstable_by_key(|(split, _)| address(*split));
                 next.dedup_by_key(|(split, _)| address(*split));
             }
-            reached = next;
+            std::mem::swap(&mut reached, &mut next);
         }
         lists.extend(reached.into_iter().map(|(split, _)| &*split.ended));
-        lists.sort_unstable_by_key(|list| list.as_ptr().addr());
-        lists.dedup_by_key(|list| list.as_ptr().addr());
-        for (_, listeners) in lists.into_iter().flatten().filter(|(pattern, _)| pattern.matches(topic)) {
-            found(listeners);
+        if again {
+            lists.sort_unstable_by_key(|list| list.as_ptr().addr());
+            lists.dedup_by_key(|list| list.as_ptr().addr());
+        }
+        for listed in lists.into_iter().flatten().filter(|listed| listed.mark.may_match(segments)) {
+            if listed.pattern.matches(topic) {
+                found(&listed.listeners);
+            }
         }
     }
 
@@ -153,7 +188,7 @@ impl<V> Trie<V> {
                     &split.ended
                 }
             };
-            all.extend(list.iter().map(|(pattern, listeners)| (pattern, listeners)));
+            all.extend(list.iter().map(|listed| (&listed.pattern, &listed.listeners)));
         }
         all
     }
@@ -169,7 +204,7 @@ impl<V> Trie<V> {
                     split.ended
                 }
             };
-            all.extend(list.into_iter().map(|(_, listeners)| listeners));
+            all.extend(list.into_iter().map(|listed| listed.listeners));
         }
         all
     }
@@ -182,7 +217,7 @@ impl<V> Split<V> {
 
     fn entry(&mut self, pattern: &Pattern, depth: usize, seed: u64) -> &mut Listeners<V> {
         let node = match pattern.as_str().split('.').nth(depth) {
-            None => return listed(&mut self.ended, pattern),
+            None => return listed(&mut self.ended, pattern, seed),
             Some("*") => &mut self.one,
             Some("**") => &mut self.any,
             Some(literal) => self.literals.entry(Segments::hash(literal, seed)).or_default(),
@@ -219,7 +254,7 @@ fn reach<'a, V>(
     mut node: &'a Trie<V>,
     mut stays: bool,
     reached: &mut Vec<(&'a Split<V>, bool)>,
-    lists: &mut Vec<&'a [(Pattern, Listeners<V>)]>,
+    lists: &mut Vec<&'a [Listed<V>]>,
 ) {
     // `**` may stand for nothing, so that what is behind it is reached as well.
     loop {
@@ -238,24 +273,25 @@ fn address<T>(of: &T) -> usize {
     std::ptr::from_ref(of).addr()
 }
 
-fn listed<'a, V>(list: &'a mut Vec<(Pattern, Listeners<V>)>, pattern: &Pattern) -> &'a mut Listeners<V> {
-    let at = list.iter().position(|(have, _)| have == pattern).unwrap_or(list.len());
+fn listed<'a, V>(list: &'a mut Vec<Listed<V>>, pattern: &Pattern, seed: u64) -> &'a mut Listeners<V> {
+    let at = list.iter().position(|listed| listed.pattern == *pattern).unwrap_or(list.len());
     if at == list.len() {
-        list.push((pattern.clone(), Listeners::default()));
+        let mark = Mark::of(pattern, seed);
+        list.push(Listed { mark, pattern: pattern.clone(), listeners: Listeners::default() });
     }
-    let Some((_, listeners)) = list.get_mut(at) else { unreachable!("it was found or added just now") };
-    listeners
+    let Some(listed) = list.get_mut(at) else { unreachable!("it was found or added just now") };
+    &mut listed.listeners
 }
 
 fn changed<V, R>(
-    list: &mut Vec<(Pattern, Listeners<V>)>,
+    list: &mut Vec<Listed<V>>,
     pattern: &Pattern,
     change: impl FnOnce(&mut Listeners<V>) -> R,
 ) -> Option<R> {
-    let at = list.iter().position(|(have, _)| have == pattern)?;
-    let (_, listeners) = list.get_mut(at)?;
-    let answer = change(listeners);
-    if listeners.is_empty() {
+    let at = list.iter().position(|listed| listed.pattern == *pattern)?;
+    let listed = list.get_mut(at)?;
+    let answer = change(&mut listed.listeners);
+    if listed.listeners.is_empty() {
         list.swap_remove(at);
     }
     Some(answer)

@@ -70,6 +70,11 @@ impl<T: ?Sized> Plan<T> {
         self.listeners.as_slice().is_empty() && self.around.is_none()
     }
 
+    /// Whether it only calls listeners.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.around.is_none()
+    }
+
     /// Who listens, in order.
     pub(crate) fn abouts(&self) -> impl Iterator<Item = &About> {
         self.all().iter().map(|listener| listener.about())

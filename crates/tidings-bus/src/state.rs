@@ -32,7 +32,7 @@ use crate::{
 
 /// All listeners of a bus.
 pub(crate) struct State {
-    names: HashMap<Cow<'static, str>, Named>,
+    names: HashMap<Cow<'static, str>, Named, ahash::RandomState>,
     router: Router<Arc<dyn Hear<Envelope>>>,
     /// How many in the router may lose their target.
     weak: usize,
@@ -55,7 +55,7 @@ impl State {
         histories: Option<Arc<Histories>>,
     ) -> Self {
         Self {
-            names: HashMap::new(),
+            names: HashMap::default(),
             router: Router::new(seed),
             weak: 0,
             errors: Few::default(),
@@ -278,6 +278,12 @@ impl State {
             Some(subject) => subject,
             None => {
                 let plan = self.plan_of_name(name);
+                // A name need not come again: where keeping it would push out another, it has to come twice.
+                if plan.is_plain() && !self.keeper.is_worth_it(name) {
+                    // Nobody would tell it that its listeners have changed, so each is asked before it is called.
+                    plan.outdate();
+                    return Arc::new(Subject::new(name.clone(), plan));
+                }
                 self.keeper.put(name.clone(), plan, waste)
             }
         }

@@ -22,6 +22,9 @@ const SETS: usize = 512;
 /// How many names that fall into the same set can be kept.
 const PLACES: usize = 4;
 
+/// How many names that fall into the same set are remembered as asked for, so that those that come in turn can be kept.
+const MET: usize = 2 * PLACES;
+
 /// A name and who is called for it.
 pub(crate) struct Subject {
     name: Text,
@@ -29,6 +32,10 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    pub(crate) fn new(name: Text, plan: Plan<Envelope>) -> Self {
+        Self { name, plan }
+    }
+
     pub(crate) fn plan(&self) -> &Plan<Envelope> {
         &self.plan
     }
@@ -81,17 +88,48 @@ fn at(hash: u64) -> usize {
     (hash as usize) % SETS
 }
 
+/// What the writer knows of a set.
+#[derive(Debug, Clone, Default)]
+struct Notes {
+    /// How many names are kept.
+    kept: usize,
+    /// Half of the hashes of the last names that were asked for when there was no room.
+    met: [u32; MET],
+}
+
 /// The writer's side: what is kept where.
 pub(crate) struct Keeper {
     subjects: Arc<Subjects>,
     /// The sets in which something is, so that forgetting everything costs what keeping it did.
     used: BTreeSet<usize>,
     next: usize,
+    notes: Vec<Notes>,
 }
 
 impl Keeper {
     pub(crate) fn new(subjects: Arc<Subjects>) -> Self {
-        Self { subjects, used: BTreeSet::new(), next: 0 }
+        Self { subjects, used: BTreeSet::new(), next: 0, notes: Vec::new() }
+    }
+
+    /// Whether to keep a name that is not kept: there is room, or it was asked for before, and not many others of its set
+    /// in between. A mistake costs a place.
+    pub(crate) fn is_worth_it(&mut self, name: &str) -> bool {
+        let hash = self.subjects.hash(name);
+        let half = (hash >> 32) as u32;
+        let notes = self.notes(at(hash));
+        if notes.kept < PLACES || notes.met.contains(&half) {
+            return true;
+        }
+        notes.met.rotate_right(1);
+        notes.met[0] = half;
+        false
+    }
+
+    fn notes(&mut self, set: usize) -> &mut Notes {
+        if self.notes.is_empty() {
+            self.notes.resize(SETS, Notes::default());
+        }
+        self.notes.get_mut(set).unwrap_or_else(|| unreachable!("there are notes of each set"))
     }
 
     /// The plan of a name, if it is kept.
@@ -102,8 +140,9 @@ impl Keeper {
     /// Keeps the plan of a name that is not kept yet.
     pub(crate) fn put(&mut self, name: Text, plan: Plan<Envelope>, waste: &mut Waste) -> Arc<Subject> {
         let hash = self.subjects.hash(&name);
-        let subject = Arc::new(Subject { name, plan });
-        let sets = self.subjects.sets.get_or_init(|| (0..SETS).map(|_| Set::default()).collect());
+        let subject = Arc::new(Subject::new(name, plan));
+        let subjects = self.subjects.clone();
+        let sets = subjects.sets.get_or_init(|| (0..SETS).map(|_| Set::default()).collect());
         let Some(set) = sets.get(at(hash)) else { return subject };
         self.used.insert(at(hash));
         let free = set.places.iter().position(|place| place.load().is_none()).unwrap_or_else(|| {
@@ -112,9 +151,11 @@ impl Keeper {
         });
         if let (Some(tag), Some(place)) = (set.tags.get(free), set.places.get(free)) {
             let pushed_out = place.swap(Some(subject.clone()));
+            let is_more = pushed_out.is_none();
             // Nobody would tell it any more that its listeners have changed.
             outdate(pushed_out, waste);
             tag.store(hash, Ordering::Release);
+            self.notes(at(hash)).kept += usize::from(is_more);
         }
         subject
     }
@@ -122,10 +163,12 @@ impl Keeper {
     /// Forgets a name.
     pub(crate) fn forget(&mut self, name: &str, waste: &mut Waste) {
         let hash = self.subjects.hash(name);
-        let Some(set) = self.subjects.sets.get().and_then(|sets| sets.get(at(hash))) else { return };
+        let subjects = self.subjects.clone();
+        let Some(set) = subjects.sets.get().and_then(|sets| sets.get(at(hash))) else { return };
         for place in &set.places {
             if place.load().as_ref().is_some_and(|subject| *subject.name == *name) {
                 outdate(place.swap(None), waste);
+                self.notes(at(hash)).kept -= 1;
             }
         }
     }
@@ -133,8 +176,11 @@ impl Keeper {
     /// Forgets every name.
     pub(crate) fn clear(&mut self, waste: &mut Waste) {
         let Some(sets) = self.subjects.sets.get() else { return };
-        for set in std::mem::take(&mut self.used).into_iter().filter_map(|at| sets.get(at)) {
-            for place in &set.places {
+        for at in std::mem::take(&mut self.used) {
+            if let Some(notes) = self.notes.get_mut(at) {
+                notes.kept = 0;
+            }
+            for place in sets.get(at).into_iter().flat_map(|set| &set.places) {
                 outdate(place.swap(None), waste);
             }
         }
@@ -180,6 +226,32 @@ mod tests {
         assert!(!has(&keeper, "a") && !has(&keeper, "b"));
         put(&mut keeper, "b");
         assert!(has(&keeper, "b"));
+    }
+
+    #[test]
+    fn where_there_is_no_room_only_a_name_that_comes_again_is_worth_it() {
+        let mut keeper = keeper();
+        let own = at(keeper.subjects.hash("a"));
+        let rivals = |keeper: &Keeper, count: usize| -> Vec<String> {
+            let same = |name: &String| at(keeper.subjects.hash(name)) == own;
+            (0..).map(|n| format!("order.{n}")).filter(same).take(count).collect()
+        };
+        let rivals = rivals(&keeper, PLACES + 3 * MET);
+        let (first, others) = rivals.split_at(PLACES);
+        for rival in first {
+            assert!(keeper.is_worth_it("a") && keeper.is_worth_it(rival), "there is room");
+            put(&mut keeper, rival);
+        }
+        assert!(!keeper.is_worth_it("a") && keeper.is_worth_it("a") && keeper.is_worth_it("a"));
+        assert!(!others.iter().any(|rival| keeper.is_worth_it(rival)));
+        assert!(!keeper.is_worth_it("a"), "too many came in between");
+        keeper.forget(&first[0], &mut Waste::default());
+        assert!(keeper.is_worth_it(&others[0]), "there is room again");
+        put(&mut keeper, &others[0]);
+        put(&mut keeper, &others[1]);
+        assert!(!keeper.is_worth_it(&others[2]), "one took the place of another");
+        keeper.clear(&mut Waste::default());
+        assert!(keeper.is_worth_it(&others[3]));
     }
 
     #[test]

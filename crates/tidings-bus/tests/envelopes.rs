@@ -3,13 +3,13 @@
 mod common;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use common::{Cancelled, Diary, Failures, Placed, Sent};
 use serde::{Deserialize, Serialize};
-use tidings_bus::{Bus, Fault};
+use tidings_bus::{Bus, Fault, Guard};
 use tidings_core::{Envelope, Event, EventInfo, On};
 
 // The same event as another module sees it, and its next version.
@@ -227,4 +227,28 @@ fn names_without_end_are_emitted_in_bounded_room_and_each_reaches_its_listeners(
     drop((wild, exact));
     assert!((0..20_000).all(|number| bus.emit_envelope(&envelope(&format!("order.n{number}"), "1")) == 0));
     assert_eq!(bus.emit(&Cancelled(1)), 0);
+}
+
+#[test]
+fn also_under_a_name_that_there_is_no_room_for_who_is_ended_meanwhile_is_not_called() {
+    let (bus, diary) = (Bus::new(), Diary::default());
+    let last: Arc<Mutex<Option<Guard>>> = Arc::default();
+    let (entry, to_end) = (diary.clone(), last.clone());
+    bus.subscribe("new.*", move |_| {
+        entry.write("first");
+        to_end.lock().expect("not poisoned").take();
+    })
+    .expect("valid")
+    .forever();
+    for number in 0..10 {
+        let entry = diary.clone();
+        let guard = bus.subscribe("*.name", move |_| entry.write("second")).expect("valid");
+        *last.lock().expect("not poisoned") = Some(guard);
+        // Registering has made room, so that it is taken up again.
+        for filler in 0..4_096 {
+            bus.emit_envelope(&Envelope::build(format!("old.n{filler}-{number}")).finish().expect("valid"));
+        }
+        assert_eq!(bus.emit_envelope(&Envelope::build("new.name").finish().expect("valid")), 1);
+        assert_eq!(diary.take(), "first");
+    }
 }

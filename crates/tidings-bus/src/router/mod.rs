@@ -55,6 +55,9 @@ struct Filed<V> {
     listeners: Listeners<V>,
 }
 
+/// Where something of a shape probably is.
+type Likely<'a, V> = (&'a Shape, Probe<'a, Filed<V>>);
+
 /// Keys of the maps in the trie are hashes already.
 #[derive(Default)]
 struct AlreadyHashed(u64);
@@ -164,7 +167,7 @@ impl<V> Router<V> {
         // First every table is asked where it would be, and only then is anything looked at that was found: so the
         // processor waits for memory once, not once a table.
         for families in self.families.chunks(AT_ONCE) {
-            let mut probes: [Option<(&Shape, Probe<'_, Filed<V>>)>; AT_ONCE] = [const { None }; AT_ONCE];
+            let mut probes: [Option<Likely<'_, V>>; AT_ONCE] = [const { None }; AT_ONCE];
             let mut count = 0;
             for family in families {
                 if let Some(key) = family.shape.key(&segments)

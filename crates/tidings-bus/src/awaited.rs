@@ -10,7 +10,7 @@ use futures_util::{
 use tidings_core::{BoxFuture, Envelope, Event, Failure, Handled, IntoHandled, Kind, Text};
 
 use crate::{
-    ListenerFailed,
+    ListenerFailed, again,
     core::Core,
     emission::{Collected, Emission, Ended, Fact, Given, Shared},
     namespace::InNamespace,
@@ -20,7 +20,7 @@ use crate::{
 /// What became of an awaited emission.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// How many listeners ran.
+    /// How many listeners ran; those that were called again count once.
     pub heard: usize,
     /// What failed, first in place, then asynchronously. The error channel was told the same.
     pub failed: Vec<ListenerFailed>,
@@ -28,7 +28,8 @@ pub struct Report {
 
 impl IntoHandled for Report {
     /// A failure if any listener failed, so that an emission can be the last thing a handler does: transient if trying
-    /// again can help at least one of them, else permanent. Who tries again emits to all of them again.
+    /// again can help at least one of them, else permanent. To call again only those that failed, see
+    /// [`EmitAsync::retry`] and [`Bus::emit_again`](crate::Bus::emit_again).
     ///
     /// ```
     /// use tidings_bus::{Bus, example::OrderPlaced};
@@ -75,6 +76,7 @@ pub struct EmitAsync {
     begin: Box<Begin>,
     order: Order,
     span: Option<Duration>,
+    waits: Box<dyn Iterator<Item = Duration> + Send>,
 }
 
 /// Calls the listeners in place: how many listeners ran, and what is left to be awaited.
@@ -100,13 +102,55 @@ impl EmitAsync {
         })
     }
 
+    pub(crate) fn again(core: Arc<Core>, failed: Vec<ListenerFailed>) -> Self {
+        Self::new(core, move |core| again::begin(core, failed))
+    }
+
     fn new(core: Arc<Core>, begin: impl FnOnce(&Arc<Core>) -> (usize, Collected) + Send + 'static) -> Self {
-        Self { core, begin: Box::new(begin), order: Order::Parallel, span: None }
+        Self {
+            core,
+            begin: Box::new(begin),
+            order: Order::Parallel,
+            span: None,
+            waits: Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Calls those listeners again that failed in a way that trying again can help: after each of these waits, by the
+    /// bus's clock, until none is left or the waits are over. Who succeeded is not called again, and middleware not
+    /// asked again; see [`Bus::emit_again`](crate::Bus::emit_again). Each failure is told to the error channel, the last
+    /// one of each listener stays in the report. The machine's clock needs a tokio runtime with time.
+    ///
+    /// The waits of a [`Retry`](tidings_core::Retry) are
+    /// `(1..).map_while(|attempt| retry.wait_after(attempt, dice()))`.
+    ///
+    /// ```
+    /// use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
+    /// use tidings_bus::{Bus, example::OrderPlaced};
+    /// use tidings_core::{Failure, Handled, On};
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// static CALLS: AtomicU32 = AtomicU32::new(0);
+    /// async fn works_the_third_time(_: On<OrderPlaced>) -> Handled {
+    ///     match CALLS.fetch_add(1, Ordering::Relaxed) {
+    ///         0 | 1 => Err(Failure::transient("busy")),
+    ///         _ => Ok(()),
+    ///     }
+    /// }
+    /// let bus = Bus::new();
+    /// bus.on_async(works_the_third_time).forever();
+    /// let placed = OrderPlaced { order: "4711".into(), total_cents: 300 };
+    /// let report = bus.emit_async(placed).retry([1, 2, 4].map(Duration::from_millis)).await;
+    /// assert_eq!((report.heard, report.failed.len()), (1, 0));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn retry(self, waits: impl IntoIterator<Item = Duration, IntoIter: Send + 'static>) -> Self {
+        Self { waits: Box::new(waits.into_iter()), ..self }
     }
 
     /// Waits no longer than `span` by the bus's clock, counted from when the asynchronous listeners begin. Those that
     /// have not ended by then are dropped, and those that have not begun never do; the error channel and the report are
-    /// told of each as [dropped](crate::Fault::Dropped). The machine's clock needs a tokio runtime with time.
+    /// told of each as [dropped](crate::Fault::Dropped). With [retries](Self::retry), each time has as long. The machine's clock needs a tokio runtime with time.
     ///
     /// ```
     /// use std::time::Duration;
@@ -148,23 +192,41 @@ impl IntoFuture for EmitAsync {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (heard, collected) = (self.begin)(&self.core);
-            let (ended, mut failed) = (collected.ended, collected.failed.into_inner());
-            let run = Box::pin(self.order.run(collected.running.into_inner()));
-            match self.span {
-                None => failed.extend(run.await),
-                Some(span) => match select(run, self.core.settings.clock.sleep(span)).await {
-                    Either::Left((all, _)) => failed.extend(all),
-                    Either::Right(((), run)) => {
-                        // Dropping them tells.
-                        drop(run);
-                        failed.append(&mut ended.lock());
-                    }
-                },
+            let Self { core, begin, order, span, waits } = self;
+            let mut report = once(&core, begin, order, span).await;
+            for wait in waits {
+                let (again, rest) = report.failed.into_iter().partition(|failed| core.can_help(failed));
+                report.failed = rest;
+                let again: Vec<_> = again;
+                if again.is_empty() {
+                    break;
+                }
+                core.settings.clock.sleep(wait).await;
+                let begin = Box::new(move |core: &Arc<Core>| again::begin(core, again));
+                report.failed.extend(once(&core, begin, order, span).await.failed);
             }
-            Report { heard, failed }
+            report
         })
     }
+}
+
+/// Calls the listeners one time.
+async fn once(core: &Arc<Core>, begin: Box<Begin>, order: Order, span: Option<Duration>) -> Report {
+    let (heard, collected) = begin(core);
+    let (ended, mut failed) = (collected.ended, collected.failed.into_inner());
+    let run = Box::pin(order.run(collected.running.into_inner()));
+    match span {
+        None => failed.extend(run.await),
+        Some(span) => match select(run, core.settings.clock.sleep(span)).await {
+            Either::Left((all, _)) => failed.extend(all),
+            Either::Right(((), run)) => {
+                // Dropping them tells.
+                drop(run);
+                failed.append(&mut ended.lock());
+            }
+        },
+    }
+    Report { heard, failed }
 }
 
 impl Order {

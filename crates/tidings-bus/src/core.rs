@@ -36,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) plugins: Plugins,
     pub(crate) settings: Settings,
     pub(crate) modules: Registry,
+    /// Tells this bus apart from any other, also from one that was where this is.
+    pub(crate) secret: u64,
 }
 
 /// What a bus is built with.
@@ -71,6 +73,7 @@ impl Core {
             in_flight: InFlight::default(),
             settings,
             modules: Registry::default(),
+            secret: seed,
         }
     }
 

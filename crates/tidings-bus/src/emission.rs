@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tidings_core::{Envelope, Event, Failure, Handled, Kind, On, PayloadForm};
 
 use crate::{
-    Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, decoded::Decoded, filter,
-    namespace::written, running::Run,
+    Fault, Listener, ListenerFailed, about::About, asked::Asked, core::Core, decoded::Decoded,
+    failed::Origin, filter, namespace::written, running::Run,
 };
 
 /// What is being emitted, in whatever form the caller has it.
@@ -311,7 +311,8 @@ impl<'a> Emission<'a> {
         if let Some(calls) = about.calls() {
             calls.failed();
         }
-        let failed = self.core.failed(self.envelope_or_bare(), about.listener(), fault);
+        let (envelope, origin) = (self.envelope_or_bare(), self.core.origin(about, self.envelope().is_ok()));
+        let failed = self.core.failed(envelope, about.listener(), fault, origin);
         if let Some(collected) = self.collected() {
             collected.failed.borrow_mut().push(failed.clone());
         }
@@ -339,7 +340,18 @@ fn discard(extra: OnceCell<Box<Extra>>) {
 }
 
 impl Core {
-    pub(crate) fn failed(&self, envelope: &Envelope, listener: &Listener, fault: Fault) -> ListenerFailed {
-        ListenerFailed::new(envelope.clone(), listener.clone(), fault, self.now())
+    pub(crate) fn failed(
+        &self,
+        envelope: &Envelope,
+        listener: &Listener,
+        fault: Fault,
+        origin: Origin,
+    ) -> ListenerFailed {
+        ListenerFailed::new(envelope.clone(), listener.clone(), fault, self.now(), origin)
+    }
+
+    /// Where a listener is found again; `whole` says whether there is an envelope with all that it was given.
+    pub(crate) fn origin(&self, about: &About, whole: bool) -> Origin {
+        Origin { bus: self.secret, rank: about.rank(), whole }
     }
 }

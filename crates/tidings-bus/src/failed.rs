@@ -4,7 +4,7 @@ use std::{any::Any, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use tidings_core::{Envelope, Failure, Kind, Text, Timestamp};
 
-use crate::Listener;
+use crate::{Listener, rank::Rank};
 
 /// Why a listener failed, or could not be called.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -74,11 +74,32 @@ struct Inner {
     listener: Listener,
     fault: Fault,
     time: Timestamp,
+    origin: Origin,
+}
+
+/// Where a listener that failed is found again.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// Which bus it is on.
+    pub(crate) bus: u64,
+    pub(crate) rank: Rank,
+    /// Whether the envelope has all that the listener was given.
+    pub(crate) whole: bool,
 }
 
 impl ListenerFailed {
-    pub(crate) fn new(envelope: Envelope, listener: Listener, fault: Fault, time: Timestamp) -> Self {
-        Self(Arc::new(Inner { envelope, listener, fault, time }))
+    pub(crate) fn new(
+        envelope: Envelope,
+        listener: Listener,
+        fault: Fault,
+        time: Timestamp,
+        origin: Origin,
+    ) -> Self {
+        Self(Arc::new(Inner { envelope, listener, fault, time, origin }))
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.0.origin
     }
 
     /// The event's name.

@@ -2,7 +2,7 @@
 //!
 //! What it is: typed listeners called in place and by reference, listeners to patterns of names, asynchronous ones, and
 //! an error channel for what goes wrong in them. What it is not: a queue or a store; what nobody listens to is gone,
-//! and nothing is tried again. Start with [`Bus`].
+//! and nothing is tried again but by who waits for it. Start with [`Bus`].
 //!
 //! ```text
 //!  Bus::emit(&E) ───► types ──► slot of E ──┐
@@ -18,6 +18,7 @@
 //! The left side takes no lock, but for those of a history and a log where they were asked for. What is registered lies under one lock, in `state`, and no user's code runs under it.
 
 mod about;
+mod again;
 mod around;
 mod asked;
 mod awaited;

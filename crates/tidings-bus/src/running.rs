@@ -22,6 +22,7 @@ use crate::{
     core::Core,
     emission::{Emission, Ended},
     errors::Quiet,
+    failed::Origin,
     stats::Call,
 };
 
@@ -76,6 +77,7 @@ pub(crate) fn start(emission: &Emission<'_>, about: &About, way: Way, call: BoxF
         core: core.clone(),
         envelope: envelope.clone(),
         listener: about.listener().clone(),
+        origin: core.origin(about, true),
         call: Call::begin(about, core),
         reached: false,
         ended: emission.collected().map(|collected| collected.ended.clone()),
@@ -114,6 +116,7 @@ struct Ending {
     core: Arc<Core>,
     envelope: Envelope,
     listener: Listener,
+    origin: Origin,
     call: Option<Call>,
     reached: bool,
     /// Where whoever awaits the emission is told, too.
@@ -125,7 +128,7 @@ impl Ending {
         if let Some(call) = &self.call {
             call.failed();
         }
-        let failed = self.core.failed(&self.envelope, &self.listener, fault);
+        let failed = self.core.failed(&self.envelope, &self.listener, fault, self.origin);
         if let Some(ended) = &self.ended {
             ended.lock().push(failed.clone());
         }

@@ -212,6 +212,19 @@ impl State {
         }
     }
 
+    /// A listener to events as one to envelopes, if it is still there and would be called.
+    pub(crate) fn enveloped(&self, place: &Place, rank: Rank) -> Option<Arc<dyn Hear<Envelope>>> {
+        let listener = match place {
+            Place::Name(_) | Place::FullName(_) => {
+                let named = self.names.get(place.name())?;
+                named.get(rank)?.enveloped(&named.versions())
+            }
+            Place::Pattern(pattern) => self.router.get(pattern, rank)?.clone(),
+            Place::Middleware(_) | Place::Errors => return None,
+        };
+        listener.about().is_live().then_some(listener)
+    }
+
     /// The schema versions for which there are typed listeners to this name.
     pub(crate) fn versions(&self, name: &str) -> Arc<[u32]> {
         self.names.get(name).map_or_else(Arc::default, Named::versions)

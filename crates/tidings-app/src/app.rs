@@ -19,7 +19,7 @@ use tidings_core::{
 };
 use tidings_durable::{Left, Node, Status};
 use tidings_flow::Drain;
-use tidings_policy::MemoryFlags;
+use tidings_policy::{MemoryFlags, Surroundings};
 use tidings_runtime::{Admitted, Buffered, Direct, From, PoolLeft, Ticket};
 use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     pub direct: Direct,
     /// Handlers that run on worker threads.
     pub buffered: Buffered,
+    /// What guards of handlers live among.
+    pub around: Surroundings,
     /// What the way from the bus to buffered handlers selects.
     pub bridged: RwLock<Vec<Pattern>>,
     /// Deliveries that were given up outside of durable subscriptions.
@@ -57,6 +59,8 @@ pub(crate) struct Inner {
     pub model: Model,
     /// Nothing is taken in any more.
     pub closing: CancellationToken,
+    /// Publications on their way to the store.
+    pub publishing: TaskTracker,
     /// Calls of handlers on the bus.
     pub calls: TaskTracker,
     /// Flows, and handlers of batches on the bus.
@@ -183,6 +187,7 @@ impl App {
     /// # Errors
     /// What the store says, or that the application has none or is shutting down.
     pub async fn commit(&self, commit: Commit) -> Result<Applied, PublishError> {
+        let _publishing = self.0.publishing.token();
         if self.0.closing.is_cancelled() {
             return Err(PublishError::Closed);
         }
@@ -282,25 +287,23 @@ impl App {
         if let Some(node) = &app.node {
             drained.subscriptions = node.stop(app.drain).await;
         }
+        app.publishing.close();
         app.calls.close();
+        tokio::select! {
+            // Who had begun to publish gets an answer, and handlers the event.
+            () = app.publishing.wait() => {}
+            () = app.clock.sleep(rest()) => {}
+        }
         // What handlers did until now may be in a flow, and what comes out of it may call handlers.
-        tokio::select! {
-            () = app.calls.wait() => {}
-            () = app.clock.sleep(rest()) => {}
-        }
-        app.buffered.close();
-        tokio::select! {
-            () = app.buffered.settled() => {}
-            () = app.clock.sleep(rest()) => {}
-        }
+        app.quiet(rest()).await;
         drained.flows = app.flows.drain(rest()).await;
+        app.quiet(rest()).await;
+        drained.pools = app.buffered.drained(rest()).await;
         tokio::select! {
             biased;
             () = app.calls.wait() => {}
             () = app.clock.sleep(rest()) => drained.bus_calls = app.calls.len(),
         }
-        // Last, for flows may have published something for them.
-        drained.pools = app.buffered.drained(rest()).await;
         if let Some(store) = &app.store
             && let Err(error) = store.close().await
         {
@@ -322,6 +325,25 @@ impl App {
 }
 
 impl Inner {
+    /// Waits until no handler on the bus and in a pool has anything to do, at most this long. Each may give work to the
+    /// other.
+    async fn quiet(&self, within: Duration) {
+        let settled = async {
+            loop {
+                self.calls.wait().await;
+                self.buffered.settled().await;
+                if self.calls.is_empty() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = settled => {}
+            () = self.clock.sleep(within) => {}
+        }
+    }
+
     /// Has an event reach listeners on the bus and buffered handlers, without waiting for room.
     pub fn tell(&self, event: &Envelope, from: From) -> Result<(), tidings_runtime::PublishError> {
         let taken = self.buffered.publish_now(event, from);

@@ -67,7 +67,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
         }
         return Err(BuildError { faults });
     };
-    let mut bus = Bus::builder();
+    let mut bus = Bus::builder().clock(clock.clone()).source(settings.source.as_str());
     if let Some(most) = settings.bus.listeners_max {
         bus = bus.leak_watch(LeakWatch::limit(most));
     }
@@ -95,6 +95,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             direct: Direct::new(outside.clone(), clock.clone(), notices.of_runtime()),
             buffered: Buffered::new(settings.buffered, ground),
             outside,
+            around,
             bridged: RwLock::default(),
             letters,
             flags,
@@ -106,13 +107,14 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             payload_bytes_max: settings.payload_bytes_max,
             model,
             closing: CancellationToken::new(),
+            publishing: TaskTracker::new(),
             calls: TaskTracker::new(),
             flows: Flows::default(),
             started: false.into(),
         }
     });
     for ((name, registration), guard) in in_memory.into_iter().zip(guards) {
-        crate::on_bus::place(&inner, name, registration, guard)?;
+        crate::on_bus::place(&inner, name, registration, guard)?.forever();
     }
     for (name, flow) in flows {
         let fault = |what: String| BuildError { faults: vec![format!("flow {name}: {what}")] };
@@ -198,7 +200,7 @@ fn sorted(modules: Vec<Module>, has_store: bool, faults: &mut Vec<String>) -> So
     sorted
 }
 
-fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<String>) {
+pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<String>) {
     for (name, registration) in in_memory {
         let fault = |what: String| format!("handler {name}: {what}");
         match registration.patterns() {
@@ -224,7 +226,11 @@ fn flags(settings: &Settings, clock: &dyn Clock, faults: &mut Vec<String>) -> Ar
     Arc::new(flags)
 }
 
-fn guards(in_memory: &[(Text, Registration)], around: &Surroundings, faults: &mut Vec<String>) -> Vec<Guard> {
+pub(crate) fn guards(
+    in_memory: &[(Text, Registration)],
+    around: &Surroundings,
+    faults: &mut Vec<String>,
+) -> Vec<Guard> {
     let mut guards = Vec::new();
     for (name, registration) in in_memory {
         let around = Surroundings { fallback: registration.fallback.is_some(), ..around.clone() };

@@ -4,6 +4,7 @@
 //! and stops them in the other order. It knows no engine: which URL schemes there are is the facade's matter.
 //! Start with [`AppBuilder`].
 
+mod added;
 mod app;
 mod batches;
 mod build;
@@ -21,6 +22,7 @@ mod signals;
 mod spill;
 mod views;
 
+pub use added::Added;
 pub use app::{App, Drained};
 pub use builder::{AppBuilder, OpenStore};
 pub use error::{BuildError, PublishError};

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use tidings_core::Envelope;
+use tidings_durable::Published;
 use tidings_runtime::{From, Notice};
 
 use crate::app::Inner;
@@ -28,7 +29,7 @@ impl Notices {
     }
 
     /// Tells what durable handlers have published, once it is durable.
-    pub fn of_published(&self) -> Arc<dyn Fn(&[Envelope]) + Send + Sync> {
+    pub fn of_published(&self) -> Published {
         let me = self.clone();
         Arc::new(move |events| {
             let Some(app) = me.0.get().and_then(Weak::upgrade) else { return };

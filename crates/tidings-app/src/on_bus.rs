@@ -1,28 +1,48 @@
 //! Handlers of an application that run on its bus, and the way from its bus to those that are buffered.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
+use tidings_bus::Guard as Guarded;
 use tidings_core::{Envelope, Failure, Pattern, Place, Registration, Text};
 use tidings_policy::Guard;
-use tidings_runtime::{BufferedHandler, Callee, From};
+use tidings_runtime::{BufferedHandler, Callee, DirectId, From, HandlerId};
 
 use crate::{BuildError, app::Inner};
 
 thread_local! {
-    /// Set while the application itself emits: it has handed the event to the buffered handlers already.
-    static TOLD: Cell<bool> = const { Cell::new(false) };
+    /// The id of the event that the application itself emits: it has handed it to the buffered handlers already. What
+    /// listeners emit meanwhile is another event.
+    static TOLD: RefCell<Option<Text>> = const { RefCell::new(None) };
 }
 
 /// Emits an event that buffered handlers have got, or get, another way.
 pub(crate) fn emit(app: &Inner, event: &Envelope) {
-    let before = TOLD.replace(true);
+    let before = TOLD.replace(Some(event.id().clone()));
     app.bus.emit_envelope(event);
-    TOLD.set(before);
+    TOLD.replace(before);
 }
 
 /// The name of a handler that is no durable subscription: of its module and its function.
 pub(crate) fn name(module: &str, registration: &Registration) -> Text {
     Text::from(format!("{module}/{}", registration.function))
+}
+
+/// A handler in its place.
+#[derive(Debug)]
+pub(crate) enum Placed {
+    Bus(DirectId, Vec<Guarded>),
+    Buffered(HandlerId),
+    /// It ends with the application.
+    Batches,
+}
+
+impl Placed {
+    /// It stays as long as the application.
+    pub fn forever(self) {
+        if let Self::Bus(_, listeners) = self {
+            listeners.into_iter().for_each(Guarded::forever);
+        }
+    }
 }
 
 /// Puts a handler where it is to run.
@@ -31,10 +51,10 @@ pub(crate) fn place(
     name: Text,
     registration: Registration,
     guard: Guard,
-) -> Result<(), BuildError> {
+) -> Result<Placed, BuildError> {
     if let Some(batches) = &registration.batches {
         // They are gathered in memory wherever they are not durable.
-        return crate::batches::attach(app, &name, &registration, batches);
+        return crate::batches::attach(app, &name, &registration, batches).map(|()| Placed::Batches);
     }
     let Registration { event, handler, fallback, .. } = registration.clone();
     let callee = Callee::new(name.clone(), event, handler, fallback, app.outside.clone());
@@ -43,10 +63,15 @@ pub(crate) fn place(
             let patterns = registration.patterns().unwrap_or_default();
             let handler = BufferedHandler { patterns, pool, ordered, callee, guard };
             let added = app.buffered.add(handler);
-            added.map_err(|error| BuildError { faults: vec![format!("handler {name}: {error}")] })?;
-            bridge(app, &registration)
+            let added =
+                added.map_err(|error| BuildError { faults: vec![format!("handler {name}: {error}")] })?;
+            bridge(app, &registration)?;
+            Ok(Placed::Buffered(added))
         }
-        _ => attach(app, &registration, app.direct.add(callee, guard)),
+        _ => {
+            let handler = app.direct.add(callee, guard);
+            Ok(Placed::Bus(handler, attach(app, &registration, handler)?))
+        }
     }
 }
 
@@ -54,26 +79,25 @@ pub(crate) fn place(
 fn attach(
     app: &Arc<Inner>,
     registration: &Registration,
-    handler: tidings_runtime::DirectId,
-) -> Result<(), BuildError> {
+    handler: DirectId,
+) -> Result<Vec<Guarded>, BuildError> {
+    let mut listeners = Vec::new();
     for pattern in registration.patterns().unwrap_or_default() {
         let weak = Arc::downgrade(app);
         let listener = move |envelope: Envelope| {
-            let app = weak.upgrade();
+            // Counted from now on: a shutdown waits for a call that has not begun, too.
+            let app = weak.upgrade().map(|app| (app.calls.token(), app));
             async move {
-                match app {
-                    Some(app) => {
-                        let call = app.direct.call(handler, &envelope, &app.closing);
-                        app.calls.track_future(call).await
-                    }
+                match &app {
+                    Some((_, app)) => app.direct.call(handler, &envelope, &app.closing).await,
                     None => Ok(()),
                 }
             }
         };
         let guard = app.bus.subscribe_async(pattern.as_str(), listener);
-        guard.map_err(|error| BuildError { faults: vec![error.to_string()] })?.forever();
+        listeners.push(guard.map_err(|error| BuildError { faults: vec![error.to_string()] })?);
     }
-    Ok(())
+    Ok(listeners)
 }
 
 /// Has events that somebody emits on the bus go to the buffered handlers that select them. An emission does not wait: where
@@ -89,7 +113,7 @@ fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildErro
         }
         let (weak, pattern_text) = (Arc::downgrade(app), pattern.as_str().to_owned());
         let listener = move |envelope: &Envelope| {
-            if TOLD.get() {
+            if TOLD.with_borrow(|told| told.as_ref() == Some(envelope.id())) {
                 return Ok(());
             }
             let Some(app) = weak.upgrade() else { return Ok(()) };
@@ -98,7 +122,9 @@ fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildErro
             if !app.bridged.read().iter().find(|one| one.matches(envelope.name())).is_some_and(mine) {
                 return Ok(());
             }
-            let taken = app.buffered.publish_now(envelope, From::Outside);
+            // While the application ends, only handlers and flows that finish emit anything: publishing is refused.
+            let from = if app.closing.is_cancelled() { From::Handler } else { From::Outside };
+            let taken = app.buffered.publish_now(envelope, from);
             taken.map(drop).map_err(|full| Failure::transient(full.to_string()))
         };
         let selected = pattern_text.clone();

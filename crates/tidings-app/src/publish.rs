@@ -105,6 +105,11 @@ impl Publish {
             };
             return Ok(receipt);
         };
+        // The store takes its time, and a shutdown waits for it: one that does not see this token is seen here.
+        let _publishing = app.publishing.token();
+        if app.closing.is_cancelled() {
+            return Err(PublishError::Closed);
+        }
         let mut commit = match due {
             None => {
                 let stream =

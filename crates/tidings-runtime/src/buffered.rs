@@ -79,6 +79,7 @@ struct Inner {
     pools: RwLock<Vec<Arc<Running>>>,
     routes: RwLock<Routes>,
     keys: RandomState,
+    started: AtomicBool,
     closed: AtomicBool,
     tasks: TaskTracker,
     numbers: AtomicUsize,
@@ -172,6 +173,7 @@ impl Buffered {
             pools: RwLock::default(),
             routes: RwLock::default(),
             keys: RandomState::new(),
+            started: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             numbers: AtomicUsize::new(0),
@@ -246,6 +248,13 @@ impl Buffered {
         pools.push(running.clone());
         drop(pools);
         self.0.tasks.spawn_on(watch::run(Arc::downgrade(&running), ground.clock.clone()), &ground.runtime);
+        if self.0.started.load(Ordering::SeqCst)
+            && let Some(spiller) = &running.spiller
+        {
+            // Until it has been looked, there may be rows, and nothing overtakes them.
+            spiller.suspect();
+            self.bring_back_from(index, spiller);
+        }
         Ok((index, running))
     }
 
@@ -253,8 +262,9 @@ impl Buffered {
         if let Some(stops) = self.0.routes.read().known.get(name) {
             return stops.clone();
         }
-        let pools = self.0.pools.read().clone();
         let mut all = self.0.routes.write();
+        // After the lock: whoever has a route has its pool here, also when it was added just now.
+        let pools = self.0.pools.read().clone();
         let selects = |handler: &&Handler| handler.patterns.iter().any(|pattern| pattern.matches(name));
         let mut found: Vec<Route> =
             all.handlers.iter().filter(selects).map(|handler| handler.route).collect();

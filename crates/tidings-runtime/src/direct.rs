@@ -46,6 +46,11 @@ impl Direct {
         DirectId(self.0.add(Slot { callee: Arc::new(callee), guard }))
     }
 
+    /// Takes a handler away: calls that run end, and none is tried again.
+    pub fn remove(&self, handler: DirectId) {
+        self.0.remove(handler.0);
+    }
+
     /// The guard of the handler of this name.
     pub fn guard<T>(&self, handler: &str, look: impl FnOnce(&Guard) -> T) -> Option<T> {
         let slots = self.0.slots.load();

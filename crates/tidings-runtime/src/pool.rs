@@ -380,14 +380,22 @@ impl Pool {
         let name = self.slot(job.handler).map_or_else(|| self.name.clone(), |slot| slot.callee.name.clone());
         let kept = keep.then(|| {
             let now = self.clock.now();
-            self.outside.keep(GivenUp {
+            let kept = self.outside.keep(GivenUp {
                 envelope: job.envelope.clone(),
                 handler: name.clone(),
                 reason: Reason::Overflow,
                 calls: job.calls - 1,
                 first_at: job.first.unwrap_or(now),
                 attempts: vec![Attempt { at: now, error: why.to_owned() }],
-            })
+            });
+            let (notices, id) = (self.notices.clone(), job.envelope.id().clone());
+            let handler = name.clone();
+            let told: tidings_core::BoxFuture<'static, Handled> = Box::pin(async move {
+                kept.await?;
+                notices(Notice::DeadLettered { handler, id, reason: Reason::Overflow });
+                Ok(())
+            });
+            told
         });
         job.end(&name, Ended::Dropped(why));
         kept

@@ -120,6 +120,11 @@ impl Spiller {
         Ok(())
     }
 
+    /// Takes it that an earlier run left something until it is known better.
+    pub fn suspect(&self) {
+        self.active.store(true, Ordering::Release);
+    }
+
     pub fn stop(&self) {
         self.stop.cancel();
     }

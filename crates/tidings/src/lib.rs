@@ -8,9 +8,9 @@ mod engines;
 
 pub use engines::{Build, Mode, open_store};
 pub use tidings_app::{
-    App, AppBuilder, BuildError, BusSettings, DeadLetterSettings, Drained, ENVIRONMENT_PREFIX, FlowLeft,
-    Loading, MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule, Module, Preset,
-    Publish, PublishError, Receipt, SettingFault, Settings, SettingsError, ViewReader, signals,
+    Added, App, AppBuilder, BuildError, BusSettings, DeadLetterSettings, Drained, ENVIRONMENT_PREFIX,
+    FlowLeft, Loading, MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule, Module,
+    Preset, Publish, PublishError, Receipt, SettingFault, Settings, SettingsError, ViewReader, signals,
 };
 pub use tidings_core::*;
 pub use tidings_macros::{Event, event};

@@ -175,6 +175,9 @@ async fn full(overflow: Overflow, keep_dropped: bool) -> (App, Door, Arc<Mutex<V
         // One key: the first runs, three wait behind it.
         assert_eq!(app.publish(placed(1, step)).await.expect("room").admission(), Admission::Queued);
     }
+    while app.buffered().figures()[0].queue.workers.iter().all(|worker| worker.in_flight == 0) {
+        tokio::task::yield_now().await;
+    }
     (app, door, seen)
 }
 

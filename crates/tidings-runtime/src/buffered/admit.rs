@@ -39,7 +39,11 @@ impl Buffered {
             let way = match self.at_once(running, routes.len(), bytes) {
                 Ok(reserved) => Way::Reserved(reserved),
                 Err(why) => {
-                    let overflow = running.config.read().overflow.clone();
+                    let overflow = match &running.spiller {
+                        // Whatever the settings say by now: it must not overtake those that were spilled.
+                        Some(spiller) if spiller.is_active() => Overflow::Spill,
+                        _ => running.config.read().overflow.clone(),
+                    };
                     match overflow {
                         _ if why == NoRoom::Closed => return Err(full(running, event, why)),
                         Overflow::Wait(most) => {
@@ -139,6 +143,7 @@ pub(super) fn full(running: &Running, event: &Envelope, why: NoRoom) -> PublishE
     Counts::add(&running.pool.counts.refused);
     PublishError::Full(Full { event: event.clone(), pool: running.pool.name.to_string(), why })
 }
+
 fn no_room(why: Why) -> NoRoom {
     match why {
         Why::Bytes => NoRoom::Bytes,

@@ -25,23 +25,30 @@ impl Buffered {
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(&self) -> Handled {
+        if self.0.started.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
         let pools = self.0.pools.read().clone();
         for (index, running) in pools.iter().enumerate() {
             let Some(spiller) = &running.spiller else { continue };
             spiller.recover().await?;
-            let (weak, row_of) = (Arc::downgrade(&self.0), spiller.clone());
-            let bring_back = spiller.clone().run(move |event, number| {
-                let (inner, spiller) = (weak.upgrade(), row_of.clone());
-                async move {
-                    match inner {
-                        Some(inner) => Self(inner).bring_back(index, &event, number, spiller).await,
-                        None => false,
-                    }
-                }
-            });
-            self.0.tasks.spawn_on(bring_back, &self.0.ground.runtime);
+            self.bring_back_from(index, spiller);
         }
         Ok(())
+    }
+
+    pub(super) fn bring_back_from(&self, pool: usize, spiller: &Arc<Spiller>) {
+        let (weak, row_of) = (Arc::downgrade(&self.0), spiller.clone());
+        let bring_back = spiller.clone().run(move |event, number| {
+            let (inner, spiller) = (weak.upgrade(), row_of.clone());
+            async move {
+                match inner {
+                    Some(inner) => Self(inner).bring_back(pool, &event, number, spiller).await,
+                    None => false,
+                }
+            }
+        });
+        self.0.tasks.spawn_on(bring_back, &self.0.ground.runtime);
     }
 
     /// Puts a spilled event into its pool's queue, waiting for room. Answers whether it was taken in.

@@ -139,8 +139,11 @@ async fn events_of_a_key_are_handled_in_order_also_when_they_are_tried_again_and
 async fn what_is_emitted_on_the_bus_reaches_buffered_handlers_once_and_so_does_what_is_published() {
     let calls = Arc::new(AtomicU64::new(0));
     let counted = calls.clone();
-    let handle = move |_: &Envelope| {
-        counted.fetch_add(1, Ordering::SeqCst);
+    let handle = move |event: &Envelope| {
+        // `**` is also what the platform tells about itself, such as that a worker has started.
+        if event.name().starts_with("order.") {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
     };
     let module =
         Module::new("orders").on(handle.topic("order.*").topic("order.placed").topic("**").buffered());

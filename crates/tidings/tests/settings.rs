@@ -41,7 +41,7 @@ impl Heard {
         let heard = Self::default();
         let noted = heard.clone();
         let listener = move |notice: &Envelope| {
-            let body = serde_json::from_slice(&notice.payload().expect("JSON")).expect("JSON");
+            let body = serde_json::from_slice(notice.payload().expect("JSON")).expect("JSON");
             noted.0.lock().expect("nobody panicked").push((notice.name().to_string(), body));
         };
         app.bus().subscribe("tidings.**", listener).expect("valid").forever();

@@ -1,10 +1,18 @@
 //! Deliveries that were given up, and why: the record is the same wherever the handler ran.
 
+mod desk;
+mod letter;
+mod port;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxFuture, Envelope, Handled, Timestamp};
+use crate::Timestamp;
+
+pub use desk::Letters;
+pub use letter::{DeadLetter, EDITS_MAX, Edit, GivenUp, Hidden, LetterFilter, Ran, scrubbed};
+pub use port::{DeadLetters, Decided, Decision, LetterFigures, LetterPage};
 
 /// Why a delivery was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,32 +102,6 @@ pub fn keep_attempt(attempts: &mut Vec<Attempt>, mut attempt: Attempt) {
         attempts.remove(1);
     }
     attempts.push(attempt);
-}
-
-/// A delivery that is given up.
-#[derive(Debug, Clone)]
-pub struct GivenUp {
-    /// The event.
-    pub envelope: Envelope,
-    /// The handler that failed: where a replay goes, and nowhere else.
-    pub handler: crate::Text,
-    /// Why.
-    pub reason: Reason,
-    /// How often the handler was called.
-    pub calls: u32,
-    /// When it was first tried.
-    pub first_at: Timestamp,
-    /// The failed calls, at most [`ATTEMPTS_KEPT`].
-    pub attempts: Vec<Attempt>,
-}
-
-/// Where deliveries go that are given up.
-pub trait DeadLetters: Send + Sync {
-    /// Keeps a delivery that is given up.
-    ///
-    /// # Errors
-    /// When it could not be kept; whoever gives it up tries again.
-    fn keep(&self, given_up: GivenUp) -> BoxFuture<'_, Handled>;
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ pub use cx::{
     Change, Cx, DOCUMENT_ID_BYTES_MAX, DeliveryInfo, Documents, Effects, Loaded, NoDocuments, OpenCx,
     Outgoing, Publication, Refused, Subscriber, ViewCx, Write,
 };
-pub use dead::{ATTEMPTS_KEPT, Attempt, DeadLetters, ERROR_BYTES_MAX, GivenUp, Reason, keep_attempt};
+pub use dead::{
+    ATTEMPTS_KEPT, Attempt, DeadLetter, DeadLetters, Decided, Decision, EDITS_MAX, ERROR_BYTES_MAX, Edit,
+    GivenUp, Hidden, LetterFigures, LetterFilter, LetterPage, Letters, Ran, Reason, keep_attempt, scrubbed,
+};
 pub use document::{DocumentValue, TypedDocument, View};
 pub use envelope::{
     Attribute, Envelope, EnvelopeBuilder, EnvelopeError, HOPS_MAX, JSON, PAYLOAD_BYTES_MAX, PayloadForm,

@@ -13,14 +13,17 @@ mod seal;
 mod together;
 mod undo;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
-use tidings_core::{Position, Text, Timestamp};
+use tidings_core::{Dead, EventInfo, Position, Text, Timestamp};
 use tidings_store::Checkpoint;
 use tokio::sync::oneshot;
 
 pub(crate) use self::{
-    blocking::Turn,
+    blocking::{Turn, again},
     seal::Sealed,
     together::{Group, Offered},
 };
@@ -53,6 +56,8 @@ pub(crate) struct Counts {
     pub handled: u64,
     pub expired: u64,
     pub dead: u64,
+    /// Thrown away by a rule.
+    pub discarded: u64,
     pub reruns: u64,
     pub commits: u64,
     pub published: u64,
@@ -70,9 +75,13 @@ pub(crate) struct Book {
     /// What the open batch writes besides documents of views, and how many bytes that is.
     open_bytes: usize,
     open_writes: usize,
-    dead: HashMap<Position, Option<Box<DeadLetter>>>,
-    /// What the commit on its way does to dead letters: whether there will be one.
-    dead_committing: HashMap<Position, bool>,
+    dead: HashMap<Position, Option<Arc<DeadLetter>>>,
+    /// What the commit on its way does to dead letters.
+    dead_committing: HashMap<Position, Option<Arc<DeadLetter>>>,
+    /// What becomes of what is given up.
+    pub(crate) dead_policy: Dead,
+    /// The event type of the handler, which says what must not be shown.
+    pub(crate) event: Option<&'static EventInfo>,
     /// Who wants to hear whether what is open, and what is on its way, was committed or taken back.
     kept: Vec<oneshot::Sender<bool>>,
     keeping: Vec<oneshot::Sender<bool>>,
@@ -128,6 +137,8 @@ impl Book {
             open_writes: 0,
             dead: HashMap::new(),
             dead_committing: HashMap::new(),
+            dead_policy: Dead::default(),
+            event: None,
             kept: Vec::new(),
             keeping: Vec::new(),
             solo: VecDeque::new(),
@@ -316,17 +327,13 @@ impl Book {
                         .trouble
                         .as_deref()
                         .map_or_else(String::new, |text| blocking::shortened(text).to_owned()),
+                    history: delivery.history.clone(),
+                    letter: delivery.letter.is_some(),
                 };
                 self.block(&id(), delivery, state);
             }
             Outcome::Dead { reason, path } => {
-                self.counts.dead += 1;
-                self.dead.insert(position, Some(Box::new(self.letter(delivery, *reason, path))));
-                if delivery.key.is_some() {
-                    self.block(&id(), delivery, State::Parked { position });
-                } else if self.rows.get(&id()).is_some() {
-                    self.rows.set(&id(), None);
-                }
+                self.given_up(delivery, *reason, path);
             }
             Outcome::Follow => self.follow(delivery, &id()),
         }

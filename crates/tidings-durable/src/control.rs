@@ -8,14 +8,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidings_core::{
-    CheckpointMove, Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Fence, Position, Text,
-    Timestamp,
+    CheckpointMove, Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, Fence, Position,
+    Tenant, Text, Timestamp,
 };
-use tidings_store::{AnyStore, DocumentQuery, Error, Lease};
+use tidings_store::{AnyStore, DocumentQuery, Error, Lease, PAGE_EVENTS_MAX, Read};
 
 use crate::{
     Config, DeadLetter, Described, Reason, SUBSCRIPTIONS,
-    book::{Book, lease_name, rows_namespace},
+    book::{Book, again, lease_name, rows_namespace},
     dead::dead_namespace,
     rows::{Row, State, row_id},
     runner::load,
@@ -40,12 +40,33 @@ pub enum Verb {
     Replay {
         /// The positions of the dead letters.
         positions: Vec<Position>,
+        /// When; at once, all of them, unless said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pace: Option<Pace>,
+    },
+    /// Replace the payload of a dead letter: a replay handles the new one.
+    Edit {
+        /// The position of the dead letter.
+        position: Position,
+        /// The new payload: JSON.
+        payload: Text,
+        /// Who wants it.
+        by: Text,
     },
     /// Forget dead letters; what waited behind them goes on.
     Discard {
         /// The positions of the dead letters.
         positions: Vec<Position>,
     },
+}
+
+/// When dead letters are replayed: the first at `from`, each of the others so much later than the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// When the first one is handled.
+    pub from: Timestamp,
+    /// The microseconds between two.
+    pub every_micros: u64,
 }
 
 /// What came of it.
@@ -132,14 +153,14 @@ impl Operator {
         match verb {
             Verb::Pause | Verb::Resume => context.pause(*verb == Verb::Pause).await,
             Verb::Reset { to } => context.reset(*to).await,
-            Verb::Replay { positions } | Verb::Discard { positions } => {
+            Verb::Replay { .. } | Verb::Discard { .. } | Verb::Edit { .. } => {
                 let mut all = Answer::default();
-                for positions in chunks(positions) {
+                for (verb, positions) in chunks(verb, self.clock.now()) {
                     let (checkpoint, rows) = load(&self.store, &self.config.tenant, subscription).await?;
-                    let letters = context.letters(&positions).await?;
+                    let letters = context.letters(&verb, &positions, self.clock.now()).await?;
                     let name = subscription.into();
                     let mut book = Book::new(name, self.config.clone(), epoch, &checkpoint, rows);
-                    all.add(on_letters(&mut book, verb, letters, self.clock.now()));
+                    all.add(on_letters(&mut book, &verb, letters, self.clock.now()));
                     if book.is_dirty() {
                         self.store.apply(book.seal().commit).await?;
                     }
@@ -210,50 +231,113 @@ impl Context<'_> {
     }
 
     /// Moves the checkpoint under the lease and forgets the rows; a run that goes on meets the moved checkpoint and
-    /// begins anew from it.
+    /// begins anew from it. What is more than one commit may hold goes into further ones: a process that dies in between
+    /// leaves rows and letters that are not needed, never a checkpoint that has passed over something.
     async fn reset(&self, to: Position) -> Result<Answer, Error> {
         loop {
             let (checkpoint, rows) = load(self.store, &self.config.tenant, self.name).await?;
             let head = self.store.head().await?;
-            let mut commit = Commit { tenant: self.config.tenant.clone(), ..Commit::default() };
-            commit.fences.push(Fence { lease: lease_name(self.name), epoch: self.epoch });
+            let mut commit = self.fenced();
             commit.checkpoints.push(CheckpointMove {
                 name: self.name.into(),
                 expected_revision: checkpoint.revision,
                 watermark: to.min(head),
                 settled: Vec::new(),
             });
-            let remove = |namespace: Text, id: Text| DocumentWrite {
-                key: DocumentKey { namespace, id },
-                change: DocumentChange::Delete,
-                indexed: Arc::from([]),
-                expected: None,
-            };
-            commit.documents = rows.into_keys().map(|id| remove(rows_namespace(self.name), id)).collect();
+            let mut gone: Vec<(Text, Text)> =
+                rows.into_keys().map(|id| (rows_namespace(self.name), id)).collect();
             let mut query = DocumentQuery::all(dead_namespace(self.name));
             query.tenant = self.config.tenant.clone();
             query.after = Some(DeadLetter::document_id(to));
-            query.limit = 4_000;
-            for letter in self.store.documents(&query).await? {
-                commit.documents.push(remove(letter.key.namespace, letter.key.id));
+            query.limit = PAGE_EVENTS_MAX;
+            loop {
+                let page = self.store.documents(&query).await?;
+                let full = page.len() == query.limit;
+                query.after = page.last().map(|letter| letter.key.id.clone());
+                gone.extend(page.into_iter().map(|letter| (letter.key.namespace, letter.key.id)));
+                if !full {
+                    break;
+                }
             }
+            let mut parts = gone.chunks(self.config.writes.saturating_sub(2).clamp(1, PAGE_EVENTS_MAX));
+            commit.documents = parts.next().unwrap_or_default().iter().map(remove).collect();
             match self.store.apply(commit).await {
-                Ok(_) => return Ok(Answer { done: 1, refused: Vec::new() }),
-                Err(Error::CheckpointMoved { .. }) => {}
+                Ok(_) => {}
+                Err(Error::CheckpointMoved { .. }) => continue,
                 Err(error) => return Err(error),
             }
+            for part in parts {
+                let mut commit = self.fenced();
+                commit.documents = part.iter().map(remove).collect();
+                self.store.apply(commit).await?;
+            }
+            return Ok(Answer { done: 1, refused: Vec::new() });
         }
     }
 
-    async fn letters(&self, positions: &[Position]) -> Result<Vec<Result<DeadLetter, String>>, Error> {
+    fn fenced(&self) -> Commit {
+        let mut commit = Commit { tenant: self.config.tenant.clone(), ..Commit::default() };
+        commit.fences.push(Fence { lease: lease_name(self.name), epoch: self.epoch });
+        commit
+    }
+
+    /// The letters as `verb` leaves them, or why it cannot be done.
+    async fn letters(
+        &self,
+        verb: &Verb,
+        positions: &[Position],
+        now: Timestamp,
+    ) -> Result<Vec<Result<DeadLetter, String>>, Error> {
         let mut letters = Vec::new();
         for &position in positions {
             let key = DocumentKey::new(dead_namespace(self.name), DeadLetter::document_id(position));
             let found = self.store.document(&self.config.tenant, &key).await?;
-            let letter = found.and_then(|document| serde_json::from_slice(&document.value).ok());
-            letters.push(letter.ok_or_else(|| no_letter(position)));
+            let letter: Option<DeadLetter> =
+                found.and_then(|document| serde_json::from_slice(&document.value).ok());
+            letters.push(match (letter, verb) {
+                (None, _) => Err(no_letter(position)),
+                (Some(letter), Verb::Edit { payload, by, .. }) => {
+                    let event = event_of(self.store, &self.config.tenant, &letter).await?;
+                    match event {
+                        Some(event) => letter
+                            .edited(&event, payload.as_bytes(), by.clone(), now)
+                            .map_err(|failure| failure.describe()),
+                        None => Err(format!("the event at position {position} is not in the log any more")),
+                    }
+                }
+                (Some(letter), _) => Ok(letter),
+            });
         }
         Ok(letters)
+    }
+}
+
+/// The event of a dead letter as a replay would handle it; `None` when the log does not have it any more.
+pub(crate) async fn event_of(
+    store: &AnyStore,
+    tenant: &Tenant,
+    letter: &DeadLetter,
+) -> Result<Option<Envelope>, Error> {
+    let damaged = |failure: tidings_core::Failure| {
+        Error::Damaged(format!("dead letter {} of {}: {failure}", letter.entry, letter.handler))
+    };
+    if let Some(event) = letter.envelope().map_err(damaged)? {
+        return Ok(Some(event));
+    }
+    if letter.position == 0 {
+        return Ok(None);
+    }
+    let read = Read::after(letter.position - 1).tenant(tenant.clone()).limit(1);
+    let page = store.read(&read).await?;
+    Ok(page.events.into_iter().find(|event| event.position == letter.position).map(|event| event.envelope))
+}
+
+fn remove((namespace, id): &(Text, Text)) -> DocumentWrite {
+    DocumentWrite {
+        key: DocumentKey { namespace: namespace.clone(), id: id.clone() },
+        change: DocumentChange::Delete,
+        indexed: Arc::from([]),
+        expected: None,
     }
 }
 
@@ -263,19 +347,43 @@ const LETTERS: usize = 500;
 /// How often a decision is made again that was taken back with the commit it was in.
 const TRIES: usize = 10;
 
-/// The positions in order, as many at a time as one commit decides about.
-fn chunks(positions: &[Position]) -> Vec<Vec<Position>> {
-    let mut sorted = positions.to_vec();
+/// The verb for as many letters at a time as one commit decides about, and their positions in order.
+fn chunks(verb: &Verb, now: Timestamp) -> Vec<(Verb, Vec<Position>)> {
+    let (positions, pace) = match verb {
+        Verb::Replay { positions, pace } => (positions.clone(), *pace),
+        Verb::Discard { positions } => (positions.clone(), None),
+        Verb::Edit { position, .. } => (vec![*position], None),
+        Verb::Pause | Verb::Resume | Verb::Reset { .. } => (Vec::new(), None),
+    };
+    let mut sorted = positions;
     sorted.sort_unstable();
     sorted.dedup();
-    sorted.chunks(LETTERS).map(<[Position]>::to_vec).collect()
+    let part = |(at, part): (usize, &[Position])| {
+        let verb = match verb {
+            Verb::Replay { .. } => {
+                let pace = pace.unwrap_or(Pace { from: now, every_micros: 0 });
+                Verb::Replay { positions: Vec::new(), pace: Some(pace.nth(at * LETTERS)) }
+            }
+            other => other.clone(),
+        };
+        (verb, part.to_vec())
+    };
+    sorted.chunks(LETTERS).enumerate().map(part).collect()
+}
+
+impl Pace {
+    /// The same for what comes after the first `n`.
+    fn nth(self, n: usize) -> Self {
+        let span = Duration::from_micros(self.every_micros.saturating_mul(n as u64));
+        Self { from: self.from.after(span), ..self }
+    }
 }
 
 fn no_letter(position: Position) -> String {
     format!("there is no dead letter at position {position}")
 }
 
-/// Replays or discards `letters`, which come in order of position.
+/// Replays, discards or edits `letters`, which come in order of position.
 fn on_letters(
     book: &mut Book,
     verb: &Verb,
@@ -284,11 +392,13 @@ fn on_letters(
 ) -> Answer {
     let mut answer = Answer::default();
     book.now = now;
-    for letter in letters {
+    for (at, letter) in letters.into_iter().enumerate() {
         let done = letter.and_then(|letter| match verb {
-            _ if book.letter_on_its_way(letter.position) == Some(false) => Err(no_letter(letter.position)),
+            _ if book.letter_on_its_way(letter.position) == Some(None) => Err(no_letter(letter.position)),
             Verb::Discard { .. } => discard(book, &letter),
-            _ => replay(book, &letter, now),
+            Verb::Edit { .. } => edit(book, letter),
+            Verb::Replay { pace: Some(pace), .. } => replay(book, letter, pace.nth(at).from),
+            _ => replay(book, letter, now),
         });
         match done {
             Ok(()) => answer.done += 1,
@@ -311,45 +421,69 @@ fn row_of(book: &Book, letter: &DeadLetter) -> Option<(Text, Row)> {
     concerns.then(|| (id, row.clone()))
 }
 
-fn pending(letter: &DeadLetter, now: Timestamp) -> State {
-    State::Pending {
-        position: letter.position,
-        attempt: 1,
-        calls: letter.attempts + 1,
-        due: now,
-        first: letter.first_at,
-        error: letter.error.clone(),
-    }
-}
-
-fn replay(book: &mut Book, letter: &DeadLetter, now: Timestamp) -> Result<(), String> {
+fn replay(book: &mut Book, letter: DeadLetter, due: Timestamp) -> Result<(), String> {
     let position = letter.position;
-    match row_of(book, letter) {
+    let (id, row) = match row_of(book, &letter) {
         Some((id, row)) => match row.state {
             State::Parked { position: head } if head == position => {
-                book.operate(&id, Some(Row { state: pending(letter, now), ..row }), []);
-                Ok(())
+                (id, Row { state: again(&letter, due), ..row })
+            }
+            // A rule would replay it later: a person is not made to wait.
+            State::Pending { position: head, due: later, .. } if head == position && later > due => {
+                if book.rows.is_in_hand(&id) {
+                    return Ok(());
+                }
+                (id, Row { state: again(&letter, due), ..row })
             }
             // It follows by itself when what is before it is through.
-            State::Pending { .. } | State::Draining { .. } => Ok(()),
-            State::Parked { position: head } => Err(format!(
-                "the dead letter at {position} waits behind the one at {head} of the same key; decide that one first"
-            )),
+            State::Pending { .. } | State::Draining { .. } => return Ok(()),
+            State::Parked { position: head } => {
+                return Err(format!(
+                    "the dead letter at {position} waits behind the one at {head} of the same key; decide that one first"
+                ));
+            }
         },
         None => {
             let id = row_id(None, position);
-            if book.rows.get(&id).is_none() {
-                book.operate(&id, Some(Row::new(None, pending(letter, now))), []);
+            match book.rows.get(&id).map(|row| &row.state) {
+                Some(State::Pending { due: later, .. }) if *later > due && !book.rows.is_in_hand(&id) => {}
+                Some(_) => return Ok(()),
+                None => {}
             }
-            Ok(())
+            (id, Row::new(None, again(&letter, due)))
         }
+    };
+    book.operate(&id, Some(row), []);
+    book.put_letter(DeadLetter { due: Some(due), ..letter });
+    Ok(())
+}
+
+/// Puts an edited letter in the place of what it was, unless that is being handled.
+fn edit(book: &mut Book, letter: DeadLetter) -> Result<(), String> {
+    let position = letter.position;
+    let id = row_of(book, &letter).map_or_else(|| row_id(None, position), |(id, _)| id);
+    if book.rows.is_in_hand(&id) && book.rows.is_begun(&id, position) {
+        return Err(format!("the dead letter at {position} is being replayed"));
+    }
+    book.put_letter(letter);
+    Ok(())
+}
+
+/// Whether a row waits for a decision about the letter at `position`, or for a replay that has not begun.
+fn is_still(book: &Book, id: &Text, row: &Row, position: Position) -> bool {
+    match row.state {
+        State::Parked { position: head } => head == position,
+        State::Pending { position: head, attempt: 1, due, letter: true, .. } => {
+            head == position && due > book.now && !book.rows.is_in_hand(id)
+        }
+        State::Pending { .. } | State::Draining { .. } => false,
     }
 }
 
 fn discard(book: &mut Book, letter: &DeadLetter) -> Result<(), String> {
     let position = letter.position;
     match row_of(book, letter) {
-        Some((id, row)) if matches!(row.state, State::Parked { position: head } if head == position) => {
+        Some((id, row)) if is_still(book, &id, &row, position) => {
             let rest = row.end > position;
             book.operate(
                 &id,
@@ -364,10 +498,11 @@ fn discard(book: &mut Book, letter: &DeadLetter) -> Result<(), String> {
         Some(_) => return Err(format!("the dead letter at {position} is being replayed")),
         None => {
             let id = row_id(None, position);
-            if book.rows.get(&id).is_some() {
-                return Err(format!("the dead letter at {position} is being replayed"));
+            match book.rows.get(&id).cloned() {
+                Some(row) if is_still(book, &id, &row, position) => book.operate(&id, None, [position]),
+                Some(_) => return Err(format!("the dead letter at {position} is being replayed")),
+                None => book.forget(position),
             }
-            book.forget(position);
         }
     }
     Ok(())
@@ -430,10 +565,10 @@ async fn carried(shared: &Shared, verb: &Verb) -> Result<Answer, Error> {
             shared.lost.cancel();
             Ok(answer)
         }
-        Verb::Replay { positions } | Verb::Discard { positions } => {
+        Verb::Replay { .. } | Verb::Discard { .. } | Verb::Edit { .. } => {
             let mut all = Answer::default();
-            for positions in chunks(positions) {
-                all.add(decided(shared, &context, verb, &positions).await?);
+            for (verb, positions) in chunks(verb, shared.clock.now()) {
+                all.add(decided(shared, &context, &verb, &positions).await?);
             }
             Ok(all)
         }
@@ -449,7 +584,7 @@ async fn decided(
 ) -> Result<Answer, Error> {
     for _ in 0..TRIES {
         let before = shared.book.lock().revision();
-        let letters = context.letters(positions).await?;
+        let letters = context.letters(verb, positions, shared.clock.now()).await?;
         let (answer, kept) = {
             let mut book = shared.book.lock();
             if book.revision() != before {
@@ -496,7 +631,7 @@ async fn take_up(shared: &Shared) -> Result<(), Error> {
         }
     }
     if !positions.is_empty() {
-        let answer = carried(shared, &Verb::Replay { positions }).await?;
+        let answer = carried(shared, &Verb::Replay { positions, pace: None }).await?;
         tracing::info!(subscription = %shared.name, ?answer, "events that were too new are taken up");
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! One event on its way to one handler, and what becomes of it.
 
-use tidings_core::{Effects, Position, Reason, Text, Timestamp};
+use std::sync::Arc;
+
+use tidings_core::{Attempt, DeadLetter, Effects, Position, Reason, Text, Timestamp};
 use tidings_store::Recorded;
 
 /// An event in the hands of a subscription.
@@ -21,6 +23,10 @@ pub(crate) struct Delivery {
     pub conflicts: u32,
     /// What went wrong last.
     pub trouble: Option<String>,
+    /// What went wrong so far, since its dead letter if it has one.
+    pub history: Vec<Attempt>,
+    /// The dead letter that is being replayed.
+    pub letter: Option<Arc<DeadLetter>>,
 }
 
 impl Delivery {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_core::{Effects, Failure, Handled, Refused, Wish};
+use tidings_core::{Attempt, Effects, Failure, Handled, Refused, Wish, keep_attempt};
 
 use crate::{
     Reason,
@@ -78,6 +78,7 @@ impl Shared {
             return self.come_back(delivery, wait);
         }
         self.count_failure();
+        keep_attempt(&mut delivery.history, Attempt { at: self.clock.now(), error: failure.describe() });
         if is_loop {
             let path = self.path_to(&delivery.event).await;
             return Next::Offer(Accepted { delivery, outcome: Outcome::Dead { reason: Reason::Loop, path } });

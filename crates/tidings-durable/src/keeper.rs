@@ -107,18 +107,21 @@ impl Keeper {
         let shared = &self.shared;
         let found = match &row.state {
             State::Parked { .. } => return Ok(false),
-            State::Pending { position, attempt, calls, first, error, .. } => {
+            State::Pending { position, attempt, calls, first, error, history, letter, .. } => {
                 let event = self.event(*position).await?;
+                let letter = if *letter { self.letter(*position).await? } else { None };
                 event.map(|event| Delivery {
                     attempt: *attempt,
                     calls: *attempt.max(calls),
                     first: Some(*first),
                     trouble: Some(error.clone()),
-                    ..delivery(shared, event)
+                    history: history.clone(),
+                    ..replayed(delivery(shared, event), letter)
                 })
             }
             State::Draining { after } => {
-                self.follower(row, *after).await?.map(|event| delivery(shared, event))
+                let follower = self.follower(row, *after).await?;
+                follower.map(|(event, letter)| replayed(delivery(shared, event), letter))
             }
         };
         match found {
@@ -157,7 +160,11 @@ impl Keeper {
     }
 
     /// The next event of the row's key after `after` that waits behind it.
-    async fn follower(&self, row: &Row, mut after: Position) -> Result<Option<Recorded>, Error> {
+    async fn follower(
+        &self,
+        row: &Row,
+        mut after: Position,
+    ) -> Result<Option<(Recorded, Option<Arc<DeadLetter>>)>, Error> {
         let shared = &self.shared;
         let Some(key) = &row.key else { return Ok(None) };
         let filter = Filter { key: Some(key.clone()), ..Filter::names(shared.patterns.clone()) };
@@ -170,8 +177,11 @@ impl Keeper {
                     return Ok(None);
                 }
                 // One that was dead-lettered as a follower waits as long as its dead letter is there.
-                if event.position <= row.last || self.is_dead(event.position).await? {
-                    return Ok(Some(event));
+                if event.position <= row.last {
+                    return Ok(Some((event, None)));
+                }
+                if let Some(letter) = self.letter(event.position).await? {
+                    return Ok(Some((event, Some(letter))));
                 }
             }
             if page.end {
@@ -182,12 +192,29 @@ impl Keeper {
         Ok(None)
     }
 
-    async fn is_dead(&self, position: Position) -> Result<bool, Error> {
+    async fn letter(&self, position: Position) -> Result<Option<Arc<DeadLetter>>, Error> {
         let shared = &self.shared;
         if let Some(letter) = shared.book.lock().letter_on_its_way(position) {
             return Ok(letter);
         }
         let key = DocumentKey::new(dead_namespace(&shared.name), DeadLetter::document_id(position));
-        Ok(shared.store.document(&shared.config.tenant, &key).await?.is_some())
+        let Some(document) = shared.store.document(&shared.config.tenant, &key).await? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&document.value)
+            .map(|letter| Some(Arc::new(letter)))
+            .map_err(|error| Error::Damaged(format!("dead letter {position} of {}: {error}", shared.name)))
     }
+}
+
+/// The delivery of a dead letter: with the payload it was given, if it was edited.
+fn replayed(mut delivery: Delivery, letter: Option<Arc<DeadLetter>>) -> Delivery {
+    match letter.as_ref().map(|letter| letter.envelope()) {
+        Some(Ok(Some(edited))) => delivery.event.envelope = edited,
+        Some(Err(failure)) => {
+            tracing::error!(position = delivery.position(), %failure, "an edited event cannot be read; the original is handled");
+        }
+        Some(Ok(None)) | None => {}
+    }
+    Delivery { letter, ..delivery }
 }

@@ -29,8 +29,8 @@ mod subscription;
 mod window;
 
 pub use config::Config;
-pub use control::{Answer, Carried, Operator, Verb};
-pub use dead::{DEAD_FIELDS, DEAD_PREFIX, DeadLetter, dead_namespace};
+pub use control::{Answer, Carried, Operator, Pace, Verb};
+pub use dead::{DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX, DeadLetter, dead_namespace};
 pub use node::{Left, NAME_BYTES_MAX, Node, NodeError, Published, Settled};
 pub use schedule::SCHEDULE;
 pub use shared::{PARTITIONS, partition};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Position, Text, Timestamp};
+use tidings_core::{Attempt, Position, Text, Timestamp};
 
 /// A row, as it is kept in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,12 @@ pub(crate) enum State {
         due: Timestamp,
         first: Timestamp,
         error: String,
+        /// What went wrong so far, since its dead letter if it has one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        history: Vec<Attempt>,
+        /// It has a dead letter, which is being replayed.
+        #[serde(default)]
+        letter: bool,
     },
     /// A dead letter at this position stands in the way.
     Parked { position: Position },

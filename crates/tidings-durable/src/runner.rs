@@ -122,7 +122,9 @@ async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result
         return Err(Error::Refused("not a durable subscription".into()));
     };
     let blocked = rows.len();
-    let book = Book::new(declared.name.clone(), node.config.clone(), epoch, &checkpoint, rows);
+    let mut book = Book::new(declared.name.clone(), node.config.clone(), epoch, &checkpoint, rows);
+    book.dead_policy = declared.registration.policy.dead.clone().unwrap_or_default();
+    book.event = declared.registration.event;
     let shared = Arc::new(Shared {
         name: declared.name.clone(),
         // A batch is gathered in one place.
@@ -304,7 +306,18 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
 
 pub(crate) fn delivery(shared: &Shared, event: tidings_store::Recorded) -> Delivery {
     let key = event.envelope.key().filter(|_| shared.ordered).cloned();
-    Delivery { event, key, attempt: 1, calls: 1, first: None, from_row: false, conflicts: 0, trouble: None }
+    Delivery {
+        event,
+        key,
+        attempt: 1,
+        calls: 1,
+        first: None,
+        from_row: false,
+        conflicts: 0,
+        trouble: None,
+        history: Vec::new(),
+        letter: None,
+    }
 }
 
 struct Committer {

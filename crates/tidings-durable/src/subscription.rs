@@ -140,6 +140,7 @@ impl Declared {
             published: counts.published,
             expired: counts.expired,
             dead_lettered: counts.dead,
+            discarded: counts.discarded,
             reruns: counts.reruns,
             commits: counts.commits,
             failures: shared.failures.load(std::sync::atomic::Ordering::Relaxed),
@@ -171,6 +172,8 @@ pub struct Status {
     pub expired: u64,
     /// Deliveries given up.
     pub dead_lettered: u64,
+    /// How many of these were thrown away by a rule.
+    pub discarded: u64,
     /// Deliveries run again because a document they had read changed; these are no attempts.
     pub reruns: u64,
     /// Commits.

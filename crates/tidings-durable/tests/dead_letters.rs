@@ -60,7 +60,7 @@ fn a_dead_letter_says_what_happened() {
     world.put([order("k", "x").correlation("chain").stream("st")]);
     node.settle();
     let letter = world.dead("s").into_iter().find(|letter| &*letter.id == "x").expect("there");
-    assert_eq!((&*letter.subscription, letter.position, &*letter.name), ("s", 2, "order.placed"));
+    assert_eq!((&*letter.handler, letter.position, &*letter.name), ("s", 2, "order.placed"));
     assert_eq!((&*letter.source, letter.key.as_deref(), &*letter.stream), ("/test", Some("k"), "st"));
     assert_eq!((letter.reason, &*letter.error, letter.attempts), (Reason::Exhausted, "not now", 3));
     assert_eq!((letter.first_at, letter.last_at), (DAWN, DAWN.after(secs(20))));
@@ -337,7 +337,7 @@ fn the_node_that_runs_the_subscription_answers_and_without_one_the_operator_does
     let node = world.start([sick(&calls, &["1", "2"], &ill)]);
     world.put([order("a", 1), order("b", 2), order("a", 3)]);
     node.settle();
-    let replay = |position| Verb::Replay { positions: vec![position] };
+    let replay = |position| Verb::Replay { positions: vec![position], pace: None };
     heal(&ill);
     assert!(matches!(world.ask("s", replay(1)), Ok(Carried::ByNode(answer)) if answer.done == 1));
     node.settle();
@@ -372,7 +372,7 @@ fn a_node_that_does_not_answer_is_waited_for_in_vain_and_answers_after_its_resta
     node.settle();
     node.crash();
     heal(&ill);
-    assert_eq!(world.ask("s", Verb::Replay { positions: vec![1] }), Ok(Carried::Waiting));
+    assert_eq!(world.ask("s", Verb::Replay { positions: vec![1], pace: None }), Ok(Carried::Waiting));
     let node = world.start([sick(&calls, &["1"], &ill)]);
     world.until("it was carried out", || world.dead("s").is_empty());
     node.settle();

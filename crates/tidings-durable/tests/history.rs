@@ -151,7 +151,9 @@ fn history(seed: u64) {
                     if dice.below(4) > 0 {
                         healed.lock().insert(letter.id.to_string());
                     }
-                    world.ask("s", Verb::Replay { positions: vec![letter.position] }).expect("asked");
+                    world
+                        .ask("s", Verb::Replay { positions: vec![letter.position], pace: None })
+                        .expect("asked");
                 }
             }
             _ => {

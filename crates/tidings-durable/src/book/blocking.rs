@@ -1,6 +1,8 @@
 //! What a delivery does to the row of its key: it passes, blocks it, or follows.
 
-use tidings_core::{Position, Text};
+use std::sync::Arc;
+
+use tidings_core::{Attempt, Position, Ran, Text, Then, Timestamp, keep_attempt, scrubbed};
 
 use super::Book;
 use crate::{
@@ -21,10 +23,9 @@ pub(crate) enum Turn {
 }
 
 impl Book {
-    /// Whether there will be a dead letter at this position, if one is on its way into the store, or out of it.
-    pub(crate) fn letter_on_its_way(&self, position: Position) -> Option<bool> {
-        let open = self.dead.get(&position).map(Option::is_some);
-        open.or_else(|| self.dead_committing.get(&position).copied())
+    /// The dead letter there will be at this position, if one is on its way into the store, or out of it.
+    pub(crate) fn letter_on_its_way(&self, position: Position) -> Option<Option<Arc<DeadLetter>>> {
+        self.dead.get(&position).or_else(|| self.dead_committing.get(&position)).cloned()
     }
 
     /// Whether it is the delivery's turn, as the row of its key has it.
@@ -102,7 +103,7 @@ impl Book {
             row.overflow += 1;
             self.counts.dead += 1;
             let letter = self.letter(delivery, Reason::Follower, &[]);
-            self.dead.insert(position, Some(Box::new(letter)));
+            self.dead.insert(position, Some(Arc::new(letter)));
         } else {
             row.followers += 1;
             row.last = position;
@@ -111,13 +112,69 @@ impl Book {
         self.rows.set(id, Some(row));
     }
 
+    /// A delivery is given up: a rule says what becomes of it, else it is held and parks its key.
+    pub(super) fn given_up(&mut self, delivery: &Delivery, reason: Reason, path: &[String]) {
+        let (position, id) = (delivery.position(), delivery.row_id());
+        self.counts.dead += 1;
+        let mut letter = self.letter(delivery, reason, path);
+        match self.dead_policy.then(reason) {
+            Then::Discard => {
+                tracing::warn!(subscription = %self.name, position, %reason, "thrown away by a rule");
+                self.counts.discarded += 1;
+                return self.pass(delivery);
+            }
+            Then::Replay { after, times } if letter.replays < times => {
+                let due = self.now.after(after);
+                letter.due = Some(due);
+                let state = again(&letter, due);
+                self.dead.insert(position, Some(Arc::new(letter)));
+                return self.block(&id, delivery, state);
+            }
+            Then::Replay { .. } | Then::Hold => {}
+        }
+        self.dead.insert(position, Some(Arc::new(letter)));
+        if delivery.key.is_some() {
+            self.block(&id, delivery, State::Parked { position });
+        } else if self.rows.get(&id).is_some() {
+            self.rows.set(&id, None);
+        }
+    }
+
+    /// The record of a delivery that is given up; one that was replayed keeps what it had.
     pub(super) fn letter(&self, delivery: &Delivery, reason: Reason, path: &[String]) -> DeadLetter {
         let (event, envelope) = (&delivery.event, &delivery.event.envelope);
+        let before = delivery.letter.as_deref();
         // Who is not delivered has not been called this time.
-        let now = if matches!(reason, Reason::Follower | Reason::Newer) { 0 } else { 1 };
-        let attempts = delivery.calls - 1 + now;
+        let is_called = !matches!(reason, Reason::Follower | Reason::Newer);
+        let hidden: Vec<&str> = self
+            .event
+            .iter()
+            .flat_map(|info| info.fields)
+            .filter(|field| field.redact)
+            .map(|field| field.name)
+            .collect();
+        let error = match (&delivery.trouble, reason) {
+            (_, Reason::Follower) => {
+                "an earlier event of its key was given up, and no more could wait".to_owned()
+            }
+            (Some(trouble), _) => scrubbed(envelope, &hidden, trouble),
+            (None, other) => other.to_string(),
+        };
+        let mut history = before.map(|letter| letter.history.clone()).unwrap_or_default();
+        for Attempt { at, error } in delivery.history.clone() {
+            keep_attempt(&mut history, Attempt { at, error: scrubbed(envelope, &hidden, &error) });
+        }
+        // What the store or the book has refused is no failed call of which a lane knows.
+        if is_called
+            && delivery.history.last().is_none_or(|last| Some(&last.error) != delivery.trouble.as_ref())
+        {
+            keep_attempt(&mut history, Attempt { at: self.now, error: error.clone() });
+        }
         DeadLetter {
-            subscription: self.name.to_string(),
+            entry: DeadLetter::document_id(event.position),
+            handler: self.name.clone(),
+            place: Ran::Durable,
+            destination: self.dead_policy.to.clone().unwrap_or_else(|| self.name.clone()),
             position: event.position,
             id: envelope.id().clone(),
             source: envelope.source().clone(),
@@ -125,18 +182,19 @@ impl Book {
             key: envelope.key().cloned(),
             stream: event.stream.clone(),
             reason,
-            error: match (&delivery.trouble, reason) {
-                (_, Reason::Follower) => {
-                    "an earlier event of its key was given up, and no more could wait".to_owned()
-                }
-                (Some(trouble), _) => shortened(trouble).to_owned(),
-                (None, other) => other.to_string(),
-            },
-            attempts,
+            error,
+            attempts: delivery.calls - 1 + u32::from(is_called),
+            history,
             first_at: delivery.first.unwrap_or(self.now),
             last_at: self.now,
             correlation: envelope.correlation().cloned(),
+            causation: envelope.causation().cloned(),
+            trace_parent: envelope.trace_parent().cloned(),
             path: path.to_vec(),
+            replays: before.map_or(0, |letter| letter.replays + u32::from(letter.reason != Reason::Follower)),
+            due: None,
+            event: before.and_then(|letter| letter.event.clone()),
+            edits: before.map(|letter| letter.edits.clone()).unwrap_or_default(),
         }
     }
 
@@ -154,10 +212,30 @@ impl Book {
         self.open_writes += 1;
     }
 
+    /// Writes a dead letter on behalf of an operator.
+    pub(crate) fn put_letter(&mut self, letter: DeadLetter) {
+        self.dead.insert(letter.position, Some(Arc::new(letter)));
+        self.open_writes += 1;
+    }
+
     /// Forgets a dead letter that blocks no key.
     pub(crate) fn forget(&mut self, position: Position) {
         self.dead.insert(position, None);
         self.open_writes += 1;
+    }
+}
+
+/// The state of a row whose dead letter is handled again at `due`.
+pub(crate) fn again(letter: &DeadLetter, due: Timestamp) -> State {
+    State::Pending {
+        position: letter.position,
+        attempt: 1,
+        calls: letter.attempts + 1,
+        due,
+        first: letter.first_at,
+        error: letter.error.clone(),
+        history: Vec::new(),
+        letter: true,
     }
 }
 

@@ -69,10 +69,10 @@ impl Book {
             commit.documents.push(plain(rows_namespace(&self.name), id, value, &[]));
         }
         for (position, letter) in std::mem::take(&mut self.dead) {
-            let value = letter
-                .as_ref()
-                .map(|letter| serde_json::to_vec(letter).map(Bytes::from).expect("a letter is plain data"));
-            self.dead_committing.insert(position, letter.is_some());
+            let value = letter.as_ref().map(|letter| {
+                serde_json::to_vec(&**letter).map(Bytes::from).expect("a letter is plain data")
+            });
+            self.dead_committing.insert(position, letter);
             let id = DeadLetter::document_id(position);
             commit.documents.push(plain(dead_namespace(&self.name), id, value, &DEAD_FIELDS));
         }

@@ -282,7 +282,7 @@ impl World {
 
     #[track_caller]
     pub fn replay(&self, subscription: &str, positions: impl Into<Vec<Position>>) -> Answer {
-        self.operate(subscription, Verb::Replay { positions: positions.into() })
+        self.operate(subscription, Verb::Replay { positions: positions.into(), pace: None })
     }
 
     #[track_caller]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tidings_bus::Bus;
 use tidings_core::{
-    Clock, Commit, DeadLetters, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event,
+    Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Letters,
     Pattern, Text, View,
 };
 use tidings_durable::{Left, Node, Status};
@@ -25,7 +25,7 @@ use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    FlowLeft, Model, Publish, PublishError, ViewReader, flows::Flows, model::MODELS, on_bus,
+    FlowLeft, Model, Publish, PublishError, ViewReader, flows::Flows, letters::Desk, model::MODELS, on_bus,
     outside::AppOutside,
 };
 
@@ -50,8 +50,8 @@ pub(crate) struct Inner {
     pub around: Surroundings,
     /// What the way from the bus to buffered handlers selects.
     pub bridged: RwLock<Vec<Pattern>>,
-    /// Deliveries that were given up outside of durable subscriptions.
-    pub letters: Arc<dyn DeadLetters>,
+    /// Deliveries that were given up.
+    pub desk: Desk,
     /// Feature flags.
     pub flags: Arc<MemoryFlags>,
     pub drain: Duration,
@@ -139,6 +139,11 @@ impl App {
         &self.0.flags
     }
 
+    /// Deliveries that were given up, wherever their handlers run: to look at, to edit, replay, discard and export.
+    pub fn dead_letters(&self) -> &Letters {
+        &self.0.desk.letters
+    }
+
     /// The store, if there is one.
     pub fn store(&self) -> Option<&AnyStore> {
         self.0.store.as_ref()
@@ -158,6 +163,7 @@ impl App {
             return Ok(());
         }
         self.0.buffered.start().await.map_err(|failure| Error::Refused(failure.describe()))?;
+        tokio::spawn(crate::letters::run(Arc::downgrade(&self.0)));
         let (Some(store), Some(node)) = (&self.0.store, &self.0.node) else { return Ok(()) };
         let value = serde_json::to_vec(&self.0.model).map_err(|error| Error::Refused(error.to_string()))?;
         let key = DocumentKey::new(MODELS, self.0.name.as_str());
@@ -236,25 +242,41 @@ impl App {
         }
     }
 
-    /// Waits until durable subscriptions have settled everything there is, and nothing waits or runs in the pools. What is
+    /// Waits until durable subscriptions have settled everything there is, nothing waits or runs in the pools, and
+    /// no dead letter is due to be replayed. What is
     /// parked stays parked.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn settled(&self) -> Result<(), Error> {
         let (Some(node), Some(store)) = (&self.0.node, &self.0.store) else {
-            self.0.buffered.settled().await;
-            return Ok(());
+            loop {
+                self.0.buffered.settled().await;
+                if !self.replays().await? {
+                    return Ok(());
+                }
+            }
         };
         loop {
             node.settled().await?;
             let head = store.head().await?;
             self.0.buffered.settled().await;
             // What was handled in a pool may have published something for the durable subscriptions.
-            if store.head().await? == head {
+            if store.head().await? == head && !self.replays().await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether dead letters are due or being replayed; then they have had a moment.
+    async fn replays(&self) -> Result<bool, Error> {
+        let is_due = self.0.desk.is_due(self.0.clock.now()).await;
+        let is_due = is_due.map_err(|failure| Error::Refused(failure.describe()))?;
+        if is_due && self.0.started.load(Ordering::SeqCst) && !self.0.closing.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// The pools of buffered handlers: their queues and workers, and how they are doing.

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::RwLock;
 use tidings_bus::{Bus, LeakWatch};
-use tidings_core::{Clock, Defaults, Place, Policy, Registration, Text, View};
+use tidings_core::{Clock, Defaults, Place, Policy, Ran, Registration, Text, View};
 use tidings_durable::{Config, Node};
 use tidings_policy::{FlagTarget, Guard, MemoryFlags, Surroundings};
 use tidings_runtime::{Buffered, Direct, Ground};
@@ -15,8 +15,8 @@ use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, AppBuilder, BuildError, Module, Settings, app::Inner, flows::Flows, model, notices::Notices,
-    outside::AppOutside,
+    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings, app::Inner, flows::Flows, model,
+    notices::Notices, outside::AppOutside,
 };
 
 /// Handlers and flows by where they run.
@@ -44,6 +44,12 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             }
         },
     };
+    let DeadLetterSettings { memory_max, alert_over } = settings.dead_letters;
+    if store.is_none() && settings.store.is_none() && alert_over >= memory_max as u64 {
+        faults.push(format!(
+            "dead_letters.alert_over: {alert_over} is never passed when {memory_max} are kept (dead_letters.memory_max)"
+        ));
+    }
     let has_store = store.is_some() || !faults.is_empty();
     let Sorted { durable, in_memory, flows } = sorted(modules, has_store, &mut faults);
     checked(&in_memory, &mut faults);
@@ -71,7 +77,13 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
     if let Some(most) = settings.bus.listeners_max {
         bus = bus.leak_watch(LeakWatch::limit(most));
     }
-    let letters = Arc::new(tidings_runtime::MemoryDeadLetters::new(settings.dead_letters.memory_max));
+    let config = Config { source: Text::from(settings.source.as_str()), ..settings.durable.clone() };
+    let ran = in_memory.iter().filter(|(_, one)| one.batches.is_none()).map(|(name, registration)| {
+        let place = if registration.place == Place::Bus { Ran::Bus } else { Ran::Buffered };
+        (name.clone(), place)
+    });
+    let desk =
+        crate::letters::Desk::new(store.as_ref(), &settings.dead_letters, &config, &clock, ran.collect());
     let source = Text::from(settings.source.as_str());
     let inner = Arc::new_cyclic(|app| {
         let outside = Arc::new(AppOutside {
@@ -97,7 +109,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             outside,
             around,
             bridged: RwLock::default(),
-            letters,
+            desk,
             flags,
             clock,
             node: store.is_some().then_some(node),

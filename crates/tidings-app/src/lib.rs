@@ -11,6 +11,7 @@ mod build;
 mod builder;
 mod error;
 mod flows;
+mod letters;
 mod model;
 mod module;
 mod notices;

@@ -56,8 +56,9 @@ impl Outside for AppOutside {
     fn keep(&self, given_up: GivenUp) -> BoxFuture<'static, Handled> {
         let app = self.app.upgrade();
         Box::pin(async move {
-            let Some(app) = app else { return Err(Failure::transient("the application has ended")) };
-            app.letters.keep(given_up).await
+            let Some(app) = app else { return Err(crate::letters::ended()) };
+            let hidden = crate::letters::hidden(&app, &given_up.envelope);
+            app.desk.keep(given_up, &hidden).await
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::Timestamp;
 
 pub use desk::Letters;
 pub use letter::{DeadLetter, EDITS_MAX, Edit, GivenUp, Hidden, LetterFilter, Ran, scrubbed};
-pub use port::{DeadLetters, Decided, Decision, LetterFigures, LetterPage};
+pub use port::{DeadLetters, Decided, Decision, LetterFigures, LetterKeeper, LetterPage, REPLAY_CLAIM};
 
 /// Why a delivery was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -37,6 +37,9 @@ use crate::{
 /// What an event costs in a queue besides its payload, in bytes: the envelope, its texts, and its place.
 pub const EVENT_BYTES: usize = 512;
 
+/// How long a replay waits for room before it looks whether the application ends.
+const ROOM_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// How many names of events are remembered with their handlers; more are looked up each time.
 const ROUTES_MAX: usize = 4_096;
 

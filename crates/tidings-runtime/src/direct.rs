@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Clock, Envelope, Failure, Handled, Reason, Text};
+use tidings_core::{Clock, DeadLetter, Envelope, Failure, Handled, Reason, Text};
 use tidings_policy::Guard;
 use tidings_queue::Step;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,40 @@ impl Direct {
     /// What it failed with last, or that its policy refuses the call.
     pub async fn call(&self, handler: DirectId, event: &Envelope, closing: &CancellationToken) -> Handled {
         let told = Told::of(1);
-        let job = Job::new(event.clone(), handler.0, Some(told.clone()));
+        self.run(Job::new(event.clone(), handler.0, Some(told.clone())), closing).await?;
+        match Outcomes(Some(told)).so_far().into_iter().next().map(|outcome| outcome.ended) {
+            Some(Ended::Dead { reason: Reason::Permanent, error }) => Err(Failure::permanent(error)),
+            Some(Ended::Dead { error, .. }) => Err(Failure::transient(error)),
+            Some(Ended::Refused(why)) => Err(Failure::transient(format!("refused by its policy: {why}"))),
+            Some(Ended::Dropped(why)) => Err(Failure::transient(why)),
+            Some(Ended::Handled | Ended::ByFallback | Ended::Skipped(_)) | None => Ok(()),
+        }
+    }
+
+    /// Calls the handler of this name for a dead letter of its, until it has succeeded or is given up again. `None` when
+    /// it is not there.
+    pub async fn replay(
+        &self,
+        handler: &str,
+        letter: Arc<DeadLetter>,
+        event: &Envelope,
+        closing: &CancellationToken,
+    ) -> Option<Ended> {
+        let number = {
+            let slots = self.0.slots.load();
+            let is_it =
+                |slot: &Option<Arc<Slot>>| slot.as_ref().is_some_and(|one| *one.callee.name == *handler);
+            u32::try_from(slots.iter().position(is_it)?).ok()?
+        };
+        let told = Told::of(1);
+        let job = Job::replay(event.clone(), number, letter, told.clone());
+        if self.run(job, closing).await.is_err() {
+            return Some(Ended::Dropped("the application ended"));
+        }
+        Outcomes(Some(told)).so_far().into_iter().next().map(|outcome| outcome.ended)
+    }
+
+    async fn run(&self, job: Job, closing: &CancellationToken) -> Handled {
         let clock = self.0.clock.clone();
         let mut step = self.0.begin(job, clock.now(), std::time::Duration::ZERO);
         loop {
@@ -84,12 +117,6 @@ impl Direct {
                 }
             };
         }
-        match Outcomes(Some(told)).so_far().into_iter().next().map(|outcome| outcome.ended) {
-            Some(Ended::Dead { reason: Reason::Permanent, error }) => Err(Failure::permanent(error)),
-            Some(Ended::Dead { error, .. }) => Err(Failure::transient(error)),
-            Some(Ended::Refused(why)) => Err(Failure::transient(format!("refused by its policy: {why}"))),
-            Some(Ended::Dropped(why)) => Err(Failure::transient(why)),
-            Some(Ended::Handled | Ended::ByFallback | Ended::Skipped(_)) | None => Ok(()),
-        }
+        Ok(())
     }
 }

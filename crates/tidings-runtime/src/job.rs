@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use tidings_core::{Attempt, Envelope, Text, Timestamp};
+use tidings_core::{Attempt, DeadLetter, Envelope, Text, Timestamp};
 
 use crate::{Ended, Outcome, receipt::Told, spill::Spiller};
 
@@ -27,6 +27,8 @@ pub(crate) struct Job {
     pub told: Option<Arc<Told>>,
     /// The row of the store it came from.
     pub spilled: Option<Arc<Row>>,
+    /// The dead letter that is being replayed.
+    pub letter: Option<Arc<DeadLetter>>,
 }
 
 /// A row of spilled events, which is removed when its last delivery has ended.
@@ -38,7 +40,23 @@ pub(crate) struct Row {
 
 impl Job {
     pub fn new(envelope: Envelope, handler: u32, told: Option<Arc<Told>>) -> Self {
-        Self { envelope, handler, attempt: 1, calls: 1, first: None, troubles: None, told, spilled: None }
+        Self {
+            envelope,
+            handler,
+            attempt: 1,
+            calls: 1,
+            first: None,
+            troubles: None,
+            told,
+            spilled: None,
+            letter: None,
+        }
+    }
+
+    /// The delivery of a dead letter: its policy begins anew, and its calls are counted on.
+    pub fn replay(envelope: Envelope, handler: u32, letter: Arc<DeadLetter>, told: Arc<Told>) -> Self {
+        let calls = letter.attempts.saturating_add(1);
+        Self { calls, letter: Some(letter), ..Self::new(envelope, handler, Some(told)) }
     }
 
     /// The delivery has ended.

@@ -10,7 +10,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tidings_core::{Attempt, Clock, Failure, GivenUp, Handled, Reason, Text, Timestamp, Wish, keep_attempt};
+use tidings_core::{
+    Attempt, Clock, Dead, Failure, GivenUp, Handled, Ran, Reason, Text, Timestamp, Wish, keep_attempt,
+};
 use tidings_policy::{Ask, Entered, Guard, Permit, Refusal, Settlement, Verdict};
 use tidings_queue::{Notice as QueueNotice, Step, Turn, Work};
 
@@ -331,6 +333,10 @@ impl Pool {
         }
     }
 
+    fn place(&self) -> Ran {
+        if self.keeps { Ran::Buffered } else { Ran::Bus }
+    }
+
     /// Keeps the delivery as a dead letter; until that is done, its key waits.
     fn bury(&self, slot: &Arc<Slot>, job: Job, reason: Reason, failure: Failure) -> Step<Job> {
         let name = slot.callee.name.clone();
@@ -342,7 +348,11 @@ impl Pool {
         let given_up = GivenUp {
             envelope: job.envelope.clone(),
             handler: name.clone(),
+            place: self.place(),
             reason,
+            dead: slot.guard.policy().dead.unwrap_or_default(),
+            before: job.letter.clone(),
+            at: now,
             calls: if job.first.is_some() { job.calls } else { job.calls - 1 },
             first_at: job.first.unwrap_or(now),
             attempts,
@@ -377,13 +387,19 @@ impl Pool {
         keep: bool,
     ) -> Option<tidings_core::BoxFuture<'static, Handled>> {
         Counts::add(&self.counts.dropped);
-        let name = self.slot(job.handler).map_or_else(|| self.name.clone(), |slot| slot.callee.name.clone());
+        let slot = self.slot(job.handler);
+        let name = slot.as_ref().map_or_else(|| self.name.clone(), |slot| slot.callee.name.clone());
+        let dead = slot.and_then(|slot| slot.guard.policy().dead).unwrap_or_else(Dead::default);
         let kept = keep.then(|| {
             let now = self.clock.now();
             let kept = self.outside.keep(GivenUp {
                 envelope: job.envelope.clone(),
                 handler: name.clone(),
+                place: self.place(),
                 reason: Reason::Overflow,
+                dead,
+                before: job.letter.clone(),
+                at: now,
                 calls: job.calls - 1,
                 first_at: job.first.unwrap_or(now),
                 attempts: vec![Attempt { at: now, error: why.to_owned() }],

@@ -43,9 +43,9 @@ pub use tidings_policy as guard;
 /// Durable subscriptions: what they tell about themselves, and what an operator may do to them.
 pub mod durable {
     pub use tidings_durable::{
-        Answer, Carried, Config, DEAD_FIELDS, DEAD_PREFIX, DeadLetter, Described, Left, Node, NodeError,
-        Operator, PARTITIONS, Published, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status, Verb,
-        dead_namespace, partition,
+        Answer, Carried, Config, DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX, DeadLetter, Described, Left, Node,
+        NodeError, Operator, PARTITIONS, Pace, Published, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status,
+        StoredLetters, Verb, dead_namespace, partition,
     };
 }
 

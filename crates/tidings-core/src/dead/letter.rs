@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Attempt, ERROR_BYTES_MAX, Reason, keep_attempt};
+use super::{Attempt, Decision, ERROR_BYTES_MAX, Reason, keep_attempt};
 use crate::{
     Dead, Envelope, Failure, Handled, OrFail, PayloadForm, Position, Text, Then, Timestamp, cloudevents, id,
     position_text,
@@ -73,6 +73,10 @@ pub struct DeadLetter {
     /// When it is replayed, if a rule or a person has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// Until when, at the latest, it is in the hands of a process that replays it; not in durable subscriptions, where the
+    /// row of its key says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<Timestamp>,
     /// The event as one CloudEvent in JSON, where the log does not have it as it is to be handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Hidden>,
@@ -128,6 +132,35 @@ impl DeadLetter {
     pub fn envelope(&self) -> Handled<Option<Envelope>> {
         let read = |event: &Hidden| cloudevents::read(event.0.as_bytes()).map(|incoming| incoming.envelope);
         self.event.as_ref().map(read).transpose().permanent()
+    }
+
+    /// It after `decision`, the `at`-th of those it is about; `event` is the event as it would be handled now. `None` is
+    /// that it goes.
+    ///
+    /// # Errors
+    /// Why that cannot be: it is being replayed, or see [`edited`](Self::edited).
+    pub fn decided(
+        &self,
+        decision: &Decision,
+        at: usize,
+        event: Option<&Envelope>,
+        now: Timestamp,
+    ) -> Handled<Option<Self>> {
+        if self.claimed.is_some_and(|until| until > now) {
+            return Err(Failure::permanent(format!("the dead letter {} is being replayed", self.entry)));
+        }
+        match decision {
+            Decision::Discard => Ok(None),
+            Decision::Replay { from, every } => {
+                let nth = u32::try_from(at).unwrap_or(u32::MAX);
+                let due = Some(from.after(every.saturating_mul(nth)));
+                Ok(Some(Self { due, claimed: None, ..self.clone() }))
+            }
+            Decision::Edit { payload, by } => {
+                let event = event.ok_or_else(|| Failure::permanent("its event is not there any more"))?;
+                self.edited(event, payload.as_bytes(), by.clone(), now).map(Some)
+            }
+        }
     }
 
     /// Without any payload, as it may be listed.
@@ -239,7 +272,7 @@ pub struct GivenUp {
     pub place: Ran,
     /// Why.
     pub reason: Reason,
-    /// How often the handler was called, this time.
+    /// How often the handler was called, over all replays.
     pub calls: u32,
     /// When it was first tried, this time.
     pub first_at: Timestamp,
@@ -285,7 +318,7 @@ impl GivenUp {
             stream: Text::from(&*event.stream()),
             reason: self.reason,
             error: history.last().map_or_else(|| self.reason.to_string(), |last| last.error.clone()),
-            attempts: before.map_or(0, |letter| letter.attempts) + self.calls,
+            attempts: self.calls,
             history,
             first_at: before.map_or(self.first_at, |letter| letter.first_at),
             last_at: self.at,
@@ -295,6 +328,7 @@ impl GivenUp {
             path: Vec::new(),
             replays,
             due,
+            claimed: None,
             event: Some(written(event)?),
             edits: before.map(|letter| letter.edits.clone()).unwrap_or_default(),
         }))

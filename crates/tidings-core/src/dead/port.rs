@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{DeadLetter, LetterFilter};
+use super::{DeadLetter, GivenUp, LetterFilter};
 use crate::{BoxFuture, Handled, Text, Timestamp};
 
 /// What is decided about dead letters.
@@ -117,4 +117,38 @@ pub trait DeadLetters: Send + Sync + 'static {
 
     /// Figures.
     fn figures(&self) -> LetterFigures;
+}
+
+/// How long a replay outside of a durable subscription may take before it may begin again elsewhere.
+pub const REPLAY_CLAIM: Duration = Duration::from_secs(600);
+
+/// Dead letters of handlers outside of durable subscriptions, for the one who runs these handlers: it keeps what they
+/// give up, and replays what is due.
+pub trait LetterKeeper: DeadLetters {
+    /// Keeps a delivery that is given up, or throws it away where a rule says so; one that was replayed takes the place
+    /// of what it was. `hidden` are the redacted fields of its event.
+    ///
+    /// The failure inside: it could not be kept; whoever gives it up tries again.
+    fn keep<'a>(&'a self, given_up: GivenUp, hidden: &'a [&'a str]) -> BoxFuture<'a, Handled>;
+
+    /// Takes up to `limit` of a handler's letters that are due, in order, and when to look again. What was taken is not
+    /// given to anybody else for [`REPLAY_CLAIM`].
+    ///
+    /// The failure inside: they cannot be taken.
+    fn claim<'a>(
+        &'a self,
+        handler: &'a str,
+        now: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'a, Handled<(Vec<DeadLetter>, Option<Timestamp>)>>;
+
+    /// A claimed letter was handled and goes, or it was not, and is held again.
+    ///
+    /// The failure inside: that could not be written; the claim runs out.
+    fn settle<'a>(&'a self, letter: &'a DeadLetter, handled: bool) -> BoxFuture<'a, Handled>;
+
+    /// Whether a handler has letters that are due, or are being replayed here.
+    ///
+    /// The failure inside: they cannot be read.
+    fn is_due<'a>(&'a self, handler: &'a str, now: Timestamp) -> BoxFuture<'a, Handled<bool>>;
 }

@@ -193,6 +193,7 @@ impl Book {
             path: path.to_vec(),
             replays: before.map_or(0, |letter| letter.replays + u32::from(letter.reason != Reason::Follower)),
             due: None,
+            claimed: None,
             event: before.and_then(|letter| letter.event.clone()),
             edits: before.map(|letter| letter.edits.clone()).unwrap_or_default(),
         }

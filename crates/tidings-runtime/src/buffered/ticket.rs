@@ -1,12 +1,18 @@
 //! Room that is kept, and how an event is handed over into it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use smallvec::SmallVec;
-use tidings_core::{BoxFuture, Envelope, Handled};
-use tidings_queue::{Entry, Reserved, Step};
+use tidings_core::{BoxFuture, DeadLetter, Envelope, Handled};
+use tidings_queue::{Entry, Reserved, Step, Why};
 
-use super::{Admitted, Buffered, PublishError, Route, Running, Stop, Stops, Way, admit::full};
+use super::{
+    Admitted, Buffered, EVENT_BYTES, PublishError, ROOM_WAIT, Route, Running, Stop, Stops, Way, admit::full,
+};
 use crate::{
     Admission, NoRoom, Outcomes,
     job::{Job, Row},
@@ -75,6 +81,36 @@ impl Ticket {
 }
 
 impl Buffered {
+    /// Gives a dead letter to the handler of this name again, and to no other, waiting for room. Its outcome is that of
+    /// one delivery. `None` when the handler is not here, or takes nothing in any more.
+    pub async fn replay(&self, handler: &str, letter: Arc<DeadLetter>, event: &Envelope) -> Option<Outcomes> {
+        let (running, route) = {
+            let (pools, routes) = (self.0.pools.read(), self.0.routes.read());
+            routes.handlers.iter().find_map(|one| {
+                let running = pools.get(one.route.pool)?;
+                let slot = running.pool.slot(one.route.slot)?;
+                (*slot.callee.name == *handler).then(|| (running.clone(), one.route))
+            })?
+        };
+        let bytes = event.payload().ok()?.len() + EVENT_BYTES;
+        let told = Told::of(1);
+        let mut entry =
+            self.entry(Job::replay(event.clone(), route.slot, letter, told.clone()), route, bytes);
+        while !self.0.closed.load(Ordering::Relaxed) {
+            match running.queue.push_waiting(entry, ROOM_WAIT).await {
+                Ok(()) => return Some(Outcomes(Some(told))),
+                Err(full) if full.why == Why::Closed => return None,
+                // It fits into no room.
+                Err(full) if full.why == Why::Bytes && bytes > running.config.read().queue.bytes_max => {
+                    return None;
+                }
+                // As long as it takes: the letter is safe meanwhile.
+                Err(full) => entry = full.entry,
+            }
+        }
+        None
+    }
+
     #[expect(clippy::too_many_arguments, reason = "an event, where it goes, and who wants to know")]
     pub(super) fn push(
         &self,

@@ -22,8 +22,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::{
     commands::{
-        backup, completions, dead, export, find, info, ingest, lint, log, stats, stream, subscription, tail,
-        verify, view,
+        backup, completions, dead, explain, export, find, info, ingest, lint, log, stats, stream,
+        subscription, tail, verify, view,
     },
     global::Global,
 };
@@ -54,6 +54,7 @@ enum Command {
     Export(export::Args),
     Backup(backup::Args),
     Lint(lint::Args),
+    Explain(explain::Args),
     Info(info::Args),
     Demo(demo::Args),
     Completions(completions::Args),
@@ -75,6 +76,7 @@ impl Command {
             Self::Export(args) => export::run(args, global).await,
             Self::Backup(args) => backup::run(args, global).await,
             Self::Lint(args) => lint::run(args, global).await,
+            Self::Explain(args) => explain::run(args, global).await,
             Self::Info(args) => info::run(args, global).await,
             Self::Demo(args) => demo::run(args, global).await,
             Self::Completions(args) => completions::run::<Cli>(&args),

@@ -53,6 +53,7 @@ fn every_command_explains_itself() {
         "export",
         "backup",
         "lint",
+        "explain",
         "info",
         "completions",
     ] {

@@ -32,7 +32,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
     let mut faults = settings.faults();
     names(&modules, &mut faults);
     policies(&mut modules, &settings.policies, &mut faults);
-    let model = model::of(&settings.name, &modules);
+    let model = model::of(&settings.name, &modules, &settings.buffered);
     let store = match (store, &settings.store) {
         (Some(store), _) => Some(store),
         (None, None) => None,

@@ -28,7 +28,7 @@ pub use app::{App, Drained};
 pub use builder::{AppBuilder, OpenStore};
 pub use error::{BuildError, PublishError};
 pub use flows::FlowLeft;
-pub use model::{MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule};
+pub use model::{MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule, ModelPlace};
 pub use module::Module;
 pub use publish::{Publish, Receipt};
 pub use settings::{

@@ -1,7 +1,10 @@
 //! What an application is made of, written into its store at start, so that people and tools can read it there.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidings_core::{Batching, EventInfo, Place, Policy};
+use tidings_runtime::{Config, PoolConfig};
 
 use crate::Module;
 
@@ -17,6 +20,9 @@ pub struct Model {
     pub modules: Vec<ModelModule>,
     /// The event types it publishes or handles.
     pub events: Vec<ModelEvent>,
+    /// The pools its buffered handlers use when it starts, by name, the shared one without a name, with their settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pools: BTreeMap<String, PoolConfig>,
 }
 
 /// A module of a [`Model`].
@@ -42,13 +48,63 @@ pub struct ModelHandler {
     pub function: String,
     /// What it selects.
     pub patterns: Vec<String>,
-    /// The name of its durable subscription; without one it runs on the bus.
+    /// The name of its durable subscription, if it has one.
     pub durable: Option<String>,
-    /// Its policy.
+    /// Where it runs.
+    #[serde(default)]
+    pub place: ModelPlace,
+    /// Whether a fallback stands in for it instead of giving up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fallback: bool,
+    /// Its policy, as far as code and settings say something.
     pub policy: Policy,
     /// When its batches are complete, where it takes batches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<ModelBatches>,
+}
+
+/// Where a [`ModelHandler`] runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ModelPlace {
+    /// On the in-process bus.
+    #[default]
+    Bus,
+    /// On worker threads, through a bounded queue.
+    Buffered {
+        /// The pool; empty is the one everybody shares.
+        pool: String,
+        /// Whether events with the same key are handled in order, one at a time.
+        ordered: bool,
+    },
+    /// Behind a durable subscription.
+    Durable {
+        /// The subscription.
+        subscription: String,
+        /// Whether events with the same key are handled in order, one at a time.
+        ordered: bool,
+        /// How many calls there are at once at most.
+        concurrency: usize,
+    },
+}
+
+impl From<&Place> for ModelPlace {
+    fn from(place: &Place) -> Self {
+        match place {
+            Place::Bus => Self::Bus,
+            Place::Buffered { pool, ordered } => Self::Buffered { pool: pool.to_string(), ordered: *ordered },
+            Place::Durable { name, ordered, concurrency, .. } => {
+                Self::Durable { subscription: name.to_string(), ordered: *ordered, concurrency: *concurrency }
+            }
+        }
+    }
+}
+
+impl ModelHandler {
+    /// The handler's name in settings, figures and dead letters: its durable subscription, else its module and function.
+    pub fn name(&self, module: &str) -> String {
+        self.durable.clone().unwrap_or_else(|| format!("{module}/{}", self.function))
+    }
 }
 
 /// What a [`ModelHandler`] says about batches.
@@ -87,7 +143,13 @@ impl From<&EventInfo> for ModelEvent {
     }
 }
 
-pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
+pub(crate) fn of(name: &str, modules: &[Module], buffered: &Config) -> Model {
+    let mut pools = BTreeMap::new();
+    for registration in modules.iter().flat_map(|module| &module.registrations) {
+        if let (Place::Buffered { pool, .. }, None) = (&registration.place, &registration.batches) {
+            pools.insert(pool.to_string(), buffered.of(pool).clone());
+        }
+    }
     let mut events: Vec<ModelEvent> = Vec::new();
     for module in modules {
         let handled = module.registrations.iter().filter_map(|registration| registration.event);
@@ -115,6 +177,12 @@ pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
                     Place::Durable { name, .. } => Some(name.to_string()),
                     Place::Bus | Place::Buffered { .. } => None,
                 },
+                place: match &registration.place {
+                    // They are gathered on the bus.
+                    Place::Buffered { .. } if registration.batches.is_some() => ModelPlace::Bus,
+                    place => place.into(),
+                },
+                fallback: registration.fallback.is_some(),
                 policy: registration.policy.clone(),
                 batches: registration.batches.as_ref().map(|batches| ModelBatches {
                     settings: batches.settings.clone(),
@@ -139,5 +207,5 @@ pub(crate) fn of(name: &str, modules: &[Module]) -> Model {
             })
             .collect(),
     });
-    Model { name: name.to_owned(), modules: modules.collect(), events }
+    Model { name: name.to_owned(), modules: modules.collect(), events, pools }
 }

@@ -9,8 +9,9 @@ mod engines;
 pub use engines::{Build, Mode, open_store};
 pub use tidings_app::{
     Added, App, AppBuilder, BuildError, BusSettings, DeadLetterSettings, Drained, ENVIRONMENT_PREFIX,
-    FlowLeft, Loading, MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule, Module,
-    Preset, Publish, PublishError, Receipt, SettingFault, Settings, SettingsError, ViewReader, signals,
+    FlowLeft, Loading, MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule,
+    ModelPlace, Module, Preset, Publish, PublishError, Receipt, SettingFault, Settings, SettingsError,
+    ViewReader, signals,
 };
 pub use tidings_core::*;
 pub use tidings_macros::{Event, event};
@@ -75,6 +76,9 @@ pub mod prelude {
 mod guide {
     #[doc = include_str!("../../../docs/guide/coming-from-an-emitter.md")]
     struct ComingFromAnEmitter;
+
+    #[doc = include_str!("../../../docs/guide/buffered.md")]
+    struct Buffered;
 
     #[doc = include_str!("../../../docs/guide/policies.md")]
     struct Policies;

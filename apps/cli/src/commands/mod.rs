@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod completions;
 pub mod dead;
+pub mod explain;
 pub mod export;
 pub mod find;
 pub mod info;

@@ -139,7 +139,7 @@ mod tests {
     fn redactions() -> Redactions {
         let fields = vec![("card".to_owned(), true), ("total".to_owned(), false)];
         let events = vec![ModelEvent { name: "order.paid".into(), version: 1, fields }];
-        Redactions::of_models(&[Model { name: "shop".into(), modules: Vec::new(), events }])
+        Redactions::of_models(&[Model { name: "shop".into(), modules: Vec::new(), events, pools: [].into() }])
     }
 
     fn shown(name: &str, form: PayloadForm, payload: &str) -> String {

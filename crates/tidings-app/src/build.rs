@@ -64,7 +64,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
         ..Surroundings::default()
     };
     let guards = guards(&in_memory, &around, &mut faults);
-    let node = node(&settings, store.clone(), &clock, durable, &notices, &mut faults);
+    let node = node(&settings, store.clone(), &around, durable, &notices, &mut faults);
     let (Some(node), true) = (node, faults.is_empty()) else {
         if let Some(store) = store
             && let Err(error) = store.close().await
@@ -259,7 +259,7 @@ pub(crate) fn guards(
 fn node(
     settings: &Settings,
     store: Option<AnyStore>,
-    clock: &Arc<dyn Clock>,
+    around: &Surroundings,
     durable: Vec<Registration>,
     notices: &Notices,
     faults: &mut Vec<String>,
@@ -271,7 +271,7 @@ fn node(
     };
     // Faults of registrations are found also when the store is not there: on one in memory that is thrown away.
     let store: AnyStore = store.unwrap_or_else(|| Arc::new(tidings_store::MemoryStore::default()));
-    match Node::new(store, clock.clone(), config, durable, notices.of_published()) {
+    match Node::among(store, around, config, durable, notices.of_published()) {
         Ok(node) => Some(node),
         Err(errors) => {
             faults.extend(errors.into_iter().map(|error| error.to_string()));

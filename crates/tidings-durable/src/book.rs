@@ -55,6 +55,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Counts {
     pub handled: u64,
     pub expired: u64,
+    pub skipped: u64,
     pub dead: u64,
     /// Thrown away by a rule.
     pub discarded: u64,
@@ -88,6 +89,8 @@ pub(crate) struct Book {
     /// Deliveries to be committed one by one, because the store refused a commit they were in.
     solo: VecDeque<Entry>,
     one_by_one: bool,
+    /// How the run stands, for the next commit.
+    run: Option<bytes::Bytes>,
     /// How many groups there have been.
     groups: u64,
     /// A commit is on its way.
@@ -143,6 +146,7 @@ impl Book {
             keeping: Vec::new(),
             solo: VecDeque::new(),
             one_by_one: false,
+            run: None,
             groups: 0,
             in_flight: false,
             spoiled: Vec::new(),
@@ -261,6 +265,12 @@ impl Book {
         self.rows.let_go(&delivery.row_id(), delivery.position());
     }
 
+    /// Has the next commit say how the run stands.
+    pub(crate) fn note_run(&mut self, run: bytes::Bytes) {
+        self.run = Some(run);
+        self.open_writes += 1;
+    }
+
     /// Hears whether what is open now was committed, or taken back.
     pub(crate) fn when_kept(&mut self) -> oneshot::Receiver<bool> {
         let (tell, told) = oneshot::channel();
@@ -314,6 +324,10 @@ impl Book {
             }
             Outcome::Expired => {
                 self.counts.expired += 1;
+                self.pass(delivery);
+            }
+            Outcome::Skipped => {
+                self.counts.skipped += 1;
                 self.pass(delivery);
             }
             Outcome::Later { due } => {
@@ -388,6 +402,12 @@ impl Book {
         for kept in self.keeping.drain(..) {
             let _ = kept.send(true);
         }
+        for entry in &done {
+            let Accepted { delivery, outcome } = &entry.accepted;
+            if let (Some(claim), Outcome::Handled(_)) = (&delivery.claim, outcome) {
+                claim.is_kept(self.now);
+            }
+        }
         done
     }
 }
@@ -400,7 +420,8 @@ fn size(accepted: &Accepted) -> (usize, usize) {
     };
     let payloads =
         effects.events.iter().map(|event| event.envelope.payload().map_or(0, |bytes| bytes.len() + 64));
-    (effects.events.len() + effects.writes.len() + 2, payloads.sum())
+    let claim = accepted.delivery.claim.as_ref().map_or(0, |_| 2);
+    (effects.events.len() + effects.writes.len() + claim + 2, payloads.sum())
 }
 
 /// The lease under which a subscription is run.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tidings_core::{Attempt, DeadLetter, Effects, Position, Reason, Text, Timestamp};
 use tidings_store::Recorded;
 
+use crate::claims::Held;
+
 /// An event in the hands of a subscription.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
@@ -27,6 +29,12 @@ pub(crate) struct Delivery {
     pub history: Vec<Attempt>,
     /// The dead letter that is being replayed.
     pub letter: Option<Arc<DeadLetter>>,
+    /// When it came into the hands of this process, or may be asked for again.
+    pub ready: Timestamp,
+    /// It was given up without being called for.
+    pub uncalled: bool,
+    /// What makes it the only one of its kind, finished in the commit of its effects.
+    pub claim: Option<Arc<Held>>,
 }
 
 impl Delivery {
@@ -52,6 +60,8 @@ pub(crate) enum Outcome {
     Handled(Effects),
     /// It was not delivered, because its time was over.
     Expired,
+    /// It was not delivered, because its policy says that there is nothing to do.
+    Skipped,
     /// It is tried again at `due`, and its key waits.
     Later { due: Timestamp },
     /// It is given up.

@@ -20,19 +20,28 @@ use ahash::AHashMap;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tidings_core::{Batched, Batches, BoxFuture, Cause, Subscriber, Text, Timestamp};
 use tidings_flow::{Batch, Operator};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
-use self::call::Called;
+use self::call::{Begun, Called, StoodIn};
 use crate::{
+    bar::Barred,
     book::{Group, Verdict},
     delivery::Delivery,
-    judge::{Dice, wants_to_be_alone},
+    judge::wants_to_be_alone,
     lane::{Message, OPEN_MAX},
     shared::Shared,
+    suspects::Lone,
 };
 
 enum Done {
+    /// The policy has had to ask somebody.
+    Entered(Begun),
     Called(Called),
+    StoodIn(StoodIn),
+    /// It is its turn to run alone.
+    Turn(Gathered, OwnedMutexGuard<()>),
+    /// The one that ran alone is done.
+    Alone,
     Waited(Delivery),
 }
 
@@ -68,7 +77,11 @@ pub(crate) struct Gathering {
     held: VecDeque<(Vec<Text>, Group)>,
     /// Since when there is something in the book that nobody was told to commit.
     offered: Option<Instant>,
-    dice: Dice,
+    /// Batches that may not be called for now.
+    barred: Barred<Gathered>,
+    /// After the process died, deliveries run alone.
+    lone: Lone,
+    quiet: watch::Receiver<()>,
 }
 
 impl Gathering {
@@ -101,7 +114,9 @@ impl Gathering {
             calls: 0,
             held: VecDeque::new(),
             offered: None,
-            dice: Dice::new(shared.seed(0)),
+            barred: Barred::new(&shared.bar),
+            lone: Lone::None,
+            quiet: shared.suspects.quiet.changes(),
             shared,
         }
     }
@@ -122,15 +137,31 @@ impl Gathering {
                 self.with_open(|open, now, emit| open.flush(now, emit));
             }
             while self.calls < self.shared.concurrency
-                && self.complete.front().is_some_and(|next| self.held.is_empty() || is_alone(next))
-                && let Some(batch) = self.complete.pop_front()
+                && self.lone.lets_begin(&self.shared.suspects, self.calls)
+                && let Some(batch) = self.next()
             {
+                if self.shared.suspects.is_active() {
+                    let one = batch.items.first().map_or(0, Delivery::position);
+                    let turn = self.lone.turn(&self.shared, one);
+                    self.running.push(Box::pin(async move { Done::Turn(batch, turn.await) }));
+                    continue;
+                }
                 self.call(batch).await;
+            }
+            if self.calls == 0
+                && let Some(over) = self.lone.is_over(&self.shared)
+            {
+                self.running.push(Box::pin(async move {
+                    over.await;
+                    Done::Alone
+                }));
             }
             if self.inbox.is_empty() || !self.held.is_empty() {
                 self.press();
             }
-            if stop.is_cancelled() && self.calls == 0 && self.held.is_empty() && self.complete.is_empty() {
+            // What its policy holds back now comes again after a restart.
+            let nothing = self.barred.is_shut() || (self.complete.is_empty() && self.barred.is_empty());
+            if stop.is_cancelled() && self.calls == 0 && self.held.is_empty() && nothing {
                 break;
             }
             if !stop.is_cancelled() && !self.ready.is_empty() {
@@ -159,13 +190,28 @@ impl Gathering {
                         self.calls -= 1;
                         self.called(called).await;
                     }
+                    Done::Entered(begun) => {
+                        self.calls -= 1;
+                        self.entered(begun, self.shared.clock.now()).await;
+                    }
+                    Done::StoodIn(done) => {
+                        self.calls -= 1;
+                        self.stood_in(done);
+                    }
                     Done::Waited(delivery) => self.waited(delivery),
+                    Done::Turn(batch, turn) => {
+                        self.lone = Lone::Runs(turn);
+                        self.call(batch).await;
+                    }
+                    Done::Alone => self.lone = Lone::None,
                 },
                 Ok(()) = self.commits.changed(), if !self.held.is_empty() => {
                     for (keys, group) in std::mem::take(&mut self.held) {
                         self.offer(keys, group);
                     }
                 }
+                Ok(()) = self.quiet.changed(), if self.shared.suspects.quiet.is_on() => {}
+                () = self.barred.until_open(), if self.barred.is_shut() => {}
                 message = self.inbox.recv() => match message {
                     Some(Message::Deliver(deliveries)) => deliveries.into_iter().for_each(|d| self.admit(d)),
                     Some(Message::Again(deliveries)) => deliveries.into_iter().for_each(|d| self.again(d)),
@@ -182,6 +228,19 @@ impl Gathering {
         self.press();
         let held: usize = self.held.iter().map(|(_, group)| group.offered.len()).sum();
         self.shared.left.fetch_add(self.calls + held, Ordering::SeqCst);
+    }
+
+    /// The batch to be called for next, if there may be one.
+    fn next(&mut self) -> Option<Gathered> {
+        let no_room = !self.held.is_empty();
+        let may = |batch: &Gathered| !no_room || is_alone(batch);
+        if self.barred.first().is_some_and(may) {
+            return self.barred.take(&self.shared.bar);
+        }
+        if !self.barred.is_empty() || !self.complete.front().is_some_and(may) {
+            return None;
+        }
+        self.complete.pop_front()
     }
 
     /// Nothing follows at once: what was finished is to be committed.
@@ -231,7 +290,10 @@ impl Gathering {
 
     /// Puts a delivery into an open batch, unless its key is shut.
     fn gather(&mut self, delivery: Delivery) {
-        let is_alone = wants_to_be_alone(&delivery) || self.is_last(&delivery) || delivery.is_follower();
+        let is_alone = self.shared.suspects.is_active()
+            || wants_to_be_alone(&delivery)
+            || self.is_last(&delivery)
+            || delivery.is_follower();
         if let Some(key) = delivery.key.clone() {
             if is_alone && self.keys.get(&key).is_some_and(|queue| queue.gathered > 0) {
                 // Those before it first.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tidings_core::{Attempt, Effects, Failure, Handled, Refused, Wish, keep_attempt};
+use tidings_core::{Attempt, Effects, Failure, Handled, Per, Refused, Timestamp, Wish, keep_attempt};
+use tidings_policy::{self as policy, Ask, Permit, Refusal, Settlement};
 
 use crate::{
     Reason,
@@ -20,25 +21,31 @@ pub(crate) fn wants_to_be_alone(delivery: &Delivery) -> bool {
 
 /// Whether a delivery is called for.
 pub(crate) enum Fit {
-    /// It is.
-    Ready(Delivery),
+    /// It is, now.
+    Ready(Delivery, Timestamp),
     /// It is settled without.
     Settled(Accepted),
     /// Nobody waits for it any more.
     Gone(Delivery),
 }
 
-/// What becomes of a delivery that failed.
+/// What becomes of a delivery that failed, or may not begin.
 pub(crate) enum Next {
     /// This is committed.
     Offer(Accepted),
     /// It is called for again after a short while, and its key waits.
     Wait(Delivery, Duration),
+    /// It is given up for this reason, unless its fallback handles it.
+    StandIn(Delivery, Reason),
+    /// Neither it nor any other may begin for so long.
+    Bar(Delivery, Duration),
 }
 
 impl Shared {
     /// Whether a delivery whose turn has come is called for.
     pub(crate) fn fit(&self, mut delivery: Delivery) -> Fit {
+        // What is run again claims again.
+        delivery.claim = None;
         match self.turn(&delivery) {
             Turn::Now => {}
             Turn::Behind => return Fit::Settled(Accepted { delivery, outcome: Outcome::Follow }),
@@ -54,7 +61,6 @@ impl Shared {
         if delivery.event.envelope.expiry().is_some_and(|expiry| expiry <= now) {
             return Fit::Settled(Accepted { delivery, outcome: Outcome::Expired });
         }
-        delivery.first.get_or_insert(now);
         if let Some(known) = self.event
             && newer(known, &delivery.event.envelope)
         {
@@ -65,39 +71,106 @@ impl Shared {
             let outcome = Outcome::Dead { reason: Reason::Newer, path: Vec::new() };
             return Fit::Settled(Accepted { delivery, outcome });
         }
-        Fit::Ready(delivery)
+        Fit::Ready(delivery, now)
     }
 
-    /// What becomes of a delivery that failed; `dice` is drawn evenly from `0.0..1.0`.
-    pub(crate) async fn failed(&self, mut delivery: Delivery, broken: Broken, dice: f64) -> Next {
+    /// What the guard is asked for a delivery. It is not held: it waits here, where it holds up nothing but its key.
+    pub(crate) fn ask<'a>(&self, delivery: &'a Delivery, now: Timestamp) -> Ask<'a> {
+        Ask {
+            envelope: &delivery.event.envelope,
+            attempt: delivery.attempt,
+            waited: now.since(delivery.ready),
+            priority: delivery.event.envelope.priority(),
+            since: delivery.first.unwrap_or(now),
+            crashes: self.suspects.crashes(delivery.position()),
+            hold: false,
+            now,
+        }
+    }
+
+    /// What becomes of a delivery that its policy refuses. No attempt is burnt.
+    pub(crate) fn refused(&self, mut delivery: Delivery, refusal: &Refusal) -> Next {
+        let after = match refusal.settlement() {
+            Settlement::Done => return Next::Offer(Accepted { delivery, outcome: Outcome::Skipped }),
+            Settlement::Dead(reason) => {
+                delivery.trouble = Some(match delivery.trouble.take() {
+                    Some(before) if delivery.calls > 1 => format!("{refusal}; before: {before}"),
+                    _ => refusal.to_string(),
+                });
+                delivery.uncalled = true;
+                if let Refusal::Poison(crashes) = refusal {
+                    self.suspects.forget(delivery.position());
+                    // These were calls, too.
+                    delivery.calls = delivery.calls.max(crashes + 1);
+                }
+                return self.give_up(delivery, reason);
+            }
+            Settlement::Later(after) => after,
+        };
+        let of_all = match refusal {
+            Refusal::CircuitOpen { .. } | Refusal::BulkheadFull { .. } | Refusal::BulkheadTimeout { .. } => {
+                true
+            }
+            Refusal::RateLimited { .. } => {
+                self.policy.rate.as_ref().is_some_and(|rate| rate.each == Per::All)
+            }
+            _ => false,
+        };
+        if !of_all {
+            return self.come_back(delivery, after);
+        }
+        if wants_to_be_alone(&delivery) {
+            self.not_alone(delivery.position());
+        }
+        Next::Bar(delivery, after)
+    }
+
+    /// A call has worked: what the policy holds for it comes back, but for its claim, which goes with its commit.
+    pub(crate) fn worked(&self, mut permit: Permit, delivery: &mut Delivery) {
+        let took = if self.timed { self.clock.now().since(permit.given()) } else { Duration::ZERO };
+        delivery.claim = permit.take_claim().map(|(claim, ttl)| self.claims.hold(claim, ttl));
+        // Without a claim there is nothing left to wait for.
+        drop(permit.leave(&Ok(()), took));
+        self.bar.ended();
+    }
+
+    /// What becomes of a delivery that failed.
+    pub(crate) async fn failed(&self, mut delivery: Delivery, permit: Permit, broken: Broken) -> Next {
         let Broken { failure, is_loop } = broken;
         delivery.trouble = Some(failure.describe());
         if let Some(Wish::Later(wait)) = failure.wish() {
-            // It was not its time: neither a failure nor an attempt.
+            // It was not its time: neither a failure nor an attempt. What the policy holds comes back uncounted.
+            drop(permit);
+            self.bar.ended();
             delivery.calls += 1;
             return self.come_back(delivery, wait);
         }
         self.count_failure();
         keep_attempt(&mut delivery.history, Attempt { at: self.clock.now(), error: failure.describe() });
+        let took = self.clock.now().since(permit.given());
+        let left = permit.leave(&Err(failure.clone()), took);
+        self.bar.ended();
+        if let Some(then) = left.then
+            && let Err(trouble) = then.await
+        {
+            tracing::warn!(subscription = %self.name, %trouble, "a claim was not released");
+        }
         if is_loop {
             let path = self.path_to(&delivery.event).await;
             return Next::Offer(Accepted { delivery, outcome: Outcome::Dead { reason: Reason::Loop, path } });
         }
-        let wait = match failure.is_permanent() {
-            true => None,
-            false => self.policy.wait_after(delivery.attempt, dice),
+        let wait = match left.verdict {
+            policy::Verdict::Again { after } => after,
+            policy::Verdict::Dead { reason } | policy::Verdict::Fallback { reason } => {
+                tracing::error!(subscription = %self.name, position = delivery.position(), %reason, %failure, "given up");
+                return self.give_up(delivery, reason);
+            }
+            policy::Verdict::Done => return self.give_up(delivery, Reason::Exhausted),
         };
         let wait = match failure.wish() {
-            Some(Wish::Again(wished)) => wait.map(|_| wished),
+            Some(Wish::Again(wished)) => wished,
             _ => wait,
         };
-        let Some(wait) = wait else {
-            let reason = if failure.is_permanent() { Reason::Permanent } else { Reason::Exhausted };
-            tracing::error!(subscription = %self.name, position = delivery.position(), %reason, %failure, "given up");
-            return Next::Offer(Accepted { delivery, outcome: Outcome::Dead { reason, path: Vec::new() } });
-        };
-        let now = self.clock.now();
-        let wait = self.within_budget(now, wait);
         tracing::warn!(subscription = %self.name, position = delivery.position(), attempt = delivery.attempt, ?wait, %failure, "tried again later");
         delivery.attempt += 1;
         delivery.calls += 1;
@@ -105,8 +178,15 @@ impl Shared {
         self.come_back(delivery, wait)
     }
 
+    fn give_up(&self, delivery: Delivery, reason: Reason) -> Next {
+        match self.fallback {
+            Some(_) => Next::StandIn(delivery, reason),
+            None => Next::Offer(dead(delivery, reason)),
+        }
+    }
+
     /// Has a delivery come back after a while: in memory, or as a row when that is long.
-    fn come_back(&self, delivery: Delivery, wait: Duration) -> Next {
+    fn come_back(&self, mut delivery: Delivery, wait: Duration) -> Next {
         let now = self.clock.now();
         if wait > self.config.short_wait {
             return Next::Offer(Accepted { delivery, outcome: Outcome::Later { due: now.after(wait) } });
@@ -114,8 +194,24 @@ impl Shared {
         if wants_to_be_alone(&delivery) {
             self.not_alone(delivery.position());
         }
+        delivery.ready = now.after(wait);
         Next::Wait(delivery, wait)
     }
+}
+
+/// A delivery that is given up.
+pub(crate) fn dead(delivery: Delivery, reason: Reason) -> Accepted {
+    Accepted { delivery, outcome: Outcome::Dead { reason, path: Vec::new() } }
+}
+
+/// The fallback has failed, too.
+pub(crate) fn not_by_fallback(mut delivery: Delivery, reason: Reason, failure: &Failure) -> Accepted {
+    let failure = failure.describe();
+    delivery.trouble = Some(match delivery.trouble.take() {
+        Some(before) => format!("{before}; the fallback: {failure}"),
+        None => format!("the fallback: {failure}"),
+    });
+    dead(delivery, reason)
 }
 
 /// Why a delivery failed.
@@ -150,21 +246,4 @@ pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Failure::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
-}
-
-/// Draws evenly from `0.0..1.0`, the same again from the same seed (splitmix64).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
 }

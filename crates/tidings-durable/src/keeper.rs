@@ -105,6 +105,7 @@ impl Keeper {
     /// Hands the row's delivery to its lane; `false` when the row has changed instead.
     async fn hand_out(&self, id: &Text, row: &Row) -> Result<bool, Error> {
         let shared = &self.shared;
+        let now = shared.clock.now();
         let found = match &row.state {
             State::Parked { .. } => return Ok(false),
             State::Pending { position, attempt, calls, first, error, history, letter, .. } => {
@@ -116,12 +117,12 @@ impl Keeper {
                     first: Some(*first),
                     trouble: Some(error.clone()),
                     history: history.clone(),
-                    ..replayed(delivery(shared, event), letter)
+                    ..replayed(delivery(shared, event, now), letter)
                 })
             }
             State::Draining { after } => {
                 let follower = self.follower(row, *after).await?;
-                follower.map(|(event, letter)| replayed(delivery(shared, event), letter))
+                follower.map(|(event, letter)| replayed(delivery(shared, event, now), letter))
             }
         };
         match found {

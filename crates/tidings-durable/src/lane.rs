@@ -3,23 +3,29 @@
 //! A delivery that waits (for its future, for a short retry, behind its key) holds up nothing but its key. Lanes divide
 //! the keys by partition, so that the order of a key needs no agreement between them.
 
+mod call;
+
 use std::{
     collections::VecDeque,
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use ahash::AHashMap;
-use futures_util::{FutureExt, StreamExt, future::Either, stream::FuturesUnordered};
-use tidings_core::{BoxFuture, Call, Cx, DeliveryInfo, Failure, Handled, OpenCx, Subscriber, Text};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tidings_core::{BoxFuture, Subscriber, Text};
+use tidings_policy::OWN;
 use tokio::sync::{mpsc, watch};
 
+use self::call::Done;
+pub(crate) use self::call::called_within;
 use crate::{
+    bar::Barred,
     book::Verdict,
-    delivery::{Accepted, Delivery, Outcome},
-    judge::{Dice, Fit, Next, outcome, panicked, wants_to_be_alone},
+    delivery::{Accepted, Delivery},
+    judge::wants_to_be_alone,
     shared::Shared,
+    suspects::Lone,
 };
 
 /// After this many deliveries the lane lets others on its thread have a turn.
@@ -33,11 +39,6 @@ pub(crate) enum Message {
     Deliver(Vec<Delivery>),
     /// To be run again before anything else of their keys.
     Again(Vec<Delivery>),
-}
-
-enum Done {
-    Called(Delivery, OpenCx, Handled),
-    Waited(Delivery),
 }
 
 #[derive(Default)]
@@ -62,16 +63,22 @@ pub(crate) struct Lane {
     held: VecDeque<Accepted>,
     /// Since when there is something in the book that nobody was told to commit.
     offered: Option<Instant>,
-    dice: Dice,
+    /// What may not begin now, whatever its key.
+    barred: Barred<Delivery>,
+    /// After the process died, deliveries run alone.
+    lone: Lone,
+    quiet: watch::Receiver<()>,
 }
 
 impl Lane {
-    pub(crate) fn new(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Message>, number: usize) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, inbox: mpsc::UnboundedReceiver<Message>) -> Self {
         let commits = shared.commits.subscribe();
         let calls_max = shared.concurrency.div_ceil(shared.config.lanes).max(1);
         Self {
             subscriber: Arc::new(shared.subscriber()),
-            dice: Dice::new(shared.seed(number)),
+            barred: Barred::new(&shared.bar),
+            lone: Lone::None,
+            quiet: shared.suspects.quiet.changes(),
             shared,
             inbox,
             commits,
@@ -93,14 +100,27 @@ impl Lane {
         loop {
             while self.calls < self.calls_max
                 && !stop.is_cancelled()
-                && self.ready.front().is_some_and(|next| self.held.is_empty() || wants_to_be_alone(next))
-                && let Some(delivery) = self.ready.pop_front()
+                && self.lone.lets_begin(&self.shared.suspects, self.calls)
+                && let Some(delivery) = self.next()
             {
+                if self.shared.suspects.is_active() {
+                    let turn = self.lone.turn(&self.shared, delivery.position());
+                    self.running.push(Box::pin(async move { Done::Turn(delivery, turn.await) }));
+                    continue;
+                }
                 self.start(delivery).await;
                 turn += 1;
                 if turn % TURN == 0 {
                     tokio::task::yield_now().await;
                 }
+            }
+            if self.calls == 0
+                && let Some(over) = self.lone.is_over(&self.shared)
+            {
+                self.running.push(Box::pin(async move {
+                    over.await;
+                    Done::Alone
+                }));
             }
             if self.inbox.is_empty() || !self.held.is_empty() {
                 self.press();
@@ -118,6 +138,8 @@ impl Lane {
                         self.offer(accepted);
                     }
                 }
+                Ok(()) = self.quiet.changed(), if self.shared.suspects.quiet.is_on() => {}
+                () = self.barred.until_open(), if self.barred.is_shut() && !stop.is_cancelled() => {}
                 message = self.inbox.recv() => match message {
                     Some(Message::Deliver(deliveries)) => deliveries.into_iter().for_each(|d| self.admit(d)),
                     Some(Message::Again(deliveries)) => deliveries.into_iter().for_each(|d| self.again(d)),
@@ -128,6 +150,23 @@ impl Lane {
         }
         self.press();
         self.shared.left.fetch_add(self.calls + self.held.len(), std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// The delivery to begin with next, if one may begin.
+    fn next(&mut self) -> Option<Delivery> {
+        let no_room = !self.held.is_empty();
+        let may = |delivery: &Delivery| !no_room || wants_to_be_alone(delivery);
+        if self.barred.first().is_some_and(may) {
+            return self.barred.take(&self.shared.bar);
+        }
+        while self.ready.front().is_some_and(may) {
+            let delivery = self.ready.pop_front()?;
+            if self.barred.is_empty() || delivery.event.envelope.name().starts_with(OWN) {
+                return Some(delivery);
+            }
+            self.barred.behind(delivery);
+        }
+        None
     }
 
     /// Nothing follows at once: what was finished is to be committed.
@@ -170,74 +209,6 @@ impl Lane {
             Some(next) => self.ready.push_front(next),
             None => {
                 self.keys.remove(key);
-            }
-        }
-    }
-
-    async fn start(&mut self, delivery: Delivery) {
-        let shared = &*self.shared;
-        let delivery = match shared.fit(delivery) {
-            Fit::Ready(delivery) => delivery,
-            Fit::Settled(accepted) => return self.offer(accepted),
-            Fit::Gone(delivery) => return self.next_of_key(delivery.key.as_ref()),
-        };
-        let info = DeliveryInfo {
-            envelope: delivery.event.envelope.clone(),
-            position: Some(delivery.position()),
-            attempt: delivery.calls,
-        };
-        let (cx, open) = Cx::open(info, self.subscriber.clone());
-        let call =
-            std::panic::catch_unwind(AssertUnwindSafe(|| (shared.handler)(&delivery.event.envelope, cx)));
-        let result = match call {
-            Err(panic) => Err(panicked(&*panic)),
-            Ok(Call::Done(result)) => result,
-            Ok(Call::Waiting(future)) => {
-                let mut future = AssertUnwindSafe(future).catch_unwind();
-                match futures_util::poll!(&mut future) {
-                    std::task::Poll::Ready(result) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
-                    std::task::Poll::Pending => {
-                        let (clock, timeout) = (shared.clock.clone(), shared.policy.call_timeout());
-                        self.calls += 1;
-                        self.running.push(Box::pin(async move {
-                            let result =
-                                match futures_util::future::select(future, clock.sleep(timeout)).await {
-                                    Either::Left((result, _)) => {
-                                        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
-                                    }
-                                    Either::Right(_) => {
-                                        Err(Failure::transient(format!("no answer within {timeout:?}")))
-                                    }
-                                };
-                            Done::Called(delivery, open, result)
-                        }));
-                        return;
-                    }
-                }
-            }
-        };
-        self.called(delivery, open, result).await;
-    }
-
-    async fn done(&mut self, done: Done) {
-        match done {
-            Done::Called(delivery, open, result) => {
-                self.calls -= 1;
-                self.called(delivery, open, result).await;
-            }
-            Done::Waited(delivery) => self.ready.push_front(delivery),
-        }
-    }
-
-    async fn called(&mut self, delivery: Delivery, open: OpenCx, result: Handled) {
-        match outcome(result, open.close(), |effects| effects) {
-            Ok(effects) => self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) }),
-            Err(broken) => {
-                let dice = self.dice.roll();
-                match self.shared.failed(delivery, broken, dice).await {
-                    Next::Offer(accepted) => self.offer(accepted),
-                    Next::Wait(delivery, span) => self.wait(delivery, span),
-                }
             }
         }
     }

@@ -10,12 +10,16 @@
 //! checkpoint, dead letters and rows of keys that wait. Here is no SQL: everything goes through the store port.
 //! Start with [`Node`].
 
+mod bar;
 mod book;
+mod claims;
 mod config;
 mod control;
+mod counters;
 mod dead;
 mod delivery;
 mod gathering;
+mod guards;
 mod judge;
 mod keeper;
 mod lane;
@@ -26,15 +30,20 @@ mod runner;
 mod schedule;
 mod shared;
 mod slots;
+mod stored;
 mod subscription;
+mod suspects;
 mod window;
 
 pub use config::Config;
 pub use control::{Answer, Carried, Operator, Pace, Verb};
+pub use counters::{COUNTERS, StoreCounters};
 pub use dead::{DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX, DeadLetter, dead_namespace};
 pub use letters::StoredLetters;
 pub use node::{Left, NAME_BYTES_MAX, Node, NodeError, Published, Settled};
 pub use schedule::SCHEDULE;
 pub use shared::{PARTITIONS, partition};
+pub use stored::CLAIMS_PREFIX;
 pub use subscription::{Described, SUBSCRIPTIONS, Status};
+pub use suspects::{QUIET, RUNS};
 pub use tidings_core::Reason;

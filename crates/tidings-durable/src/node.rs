@@ -4,13 +4,14 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tidings_core::{Batching, Clock, DocumentKey, Envelope, Place, Position, Registration, Text};
+use tidings_policy::{GuardState, Surroundings};
 use tidings_store::{AnyStore, Error};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, DeadLetter, Status, dead::dead_namespace, rows::State, runner, schedule::Scheduler,
-    subscription::Declared,
+    Config, DeadLetter, Status, dead::dead_namespace, guards::Guards, rows::State, runner,
+    schedule::Scheduler, subscription::Declared, suspects::Quiet,
 };
 
 /// Told of events after they have become durable.
@@ -26,6 +27,7 @@ pub struct Node {
     pub(crate) stop: CancellationToken,
     /// Stop waiting.
     pub(crate) leave: CancellationToken,
+    pub(crate) quiet: Arc<Quiet>,
     declared: Vec<Arc<Declared>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -72,7 +74,7 @@ pub enum Settled {
 pub struct NodeError(pub String);
 
 impl Node {
-    /// A node for these registrations; all must be durable.
+    /// A node for these registrations, by themselves; all must be durable.
     ///
     /// # Errors
     /// Every fault: names used twice, invalid patterns, policies and settings.
@@ -83,6 +85,25 @@ impl Node {
         registrations: Vec<Registration>,
         published: Published,
     ) -> Result<Arc<Self>, Vec<NodeError>> {
+        let around = Surroundings { clock, ..Surroundings::default() };
+        Self::among(store, &around, config, registrations, published)
+    }
+
+    /// The same where policies meet others: pools that are shared by name, flags, and who is told what happens. The clock
+    /// is theirs. Claims of stored idempotency and, unless said, shared counts are kept in the store; the seed is that of
+    /// `config`, and where a policy says nothing it means what [`Defaults::durable`](tidings_core::Defaults::durable)
+    /// says.
+    ///
+    /// # Errors
+    /// As [`Node::new`].
+    pub fn among(
+        store: AnyStore,
+        around: &Surroundings,
+        config: Config,
+        registrations: Vec<Registration>,
+        published: Published,
+    ) -> Result<Arc<Self>, Vec<NodeError>> {
+        let clock = around.clock.clone();
         let mut faults: Vec<NodeError> = config.faults().into_iter().map(NodeError).collect();
         let (mut names, mut declared) = (HashSet::new(), Vec::new());
         for registration in registrations {
@@ -102,7 +123,8 @@ impl Node {
             if concurrency == 0 {
                 fault("concurrency: must be at least 1".into());
             }
-            registration.policy.faults().into_iter().for_each(&mut fault);
+            let guards = Guards::new(&name, &registration, &store, &config, around);
+            let guards = guards.map_err(|more| more.faults.into_iter().for_each(&mut fault)).ok();
             if let Some(batches) = &registration.batches {
                 batch_faults(&batches.settings, &config).into_iter().for_each(&mut fault);
             }
@@ -110,7 +132,9 @@ impl Node {
                 Ok(patterns) if patterns.is_empty() => {
                     fault("it takes any event: say which with `.topic(\"…\")`".into());
                 }
-                Ok(patterns) => declared.push(Arc::new(Declared::new(name, registration, patterns))),
+                Ok(patterns) => declared.extend(
+                    guards.map(|guards| Arc::new(Declared::new(name, registration, patterns, guards))),
+                ),
                 Err(errors) => errors.into_iter().for_each(|error| fault(error.to_string())),
             }
         }
@@ -118,7 +142,17 @@ impl Node {
             return Err(faults);
         }
         let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
-        Ok(Arc::new(Self { store, clock, config, published, stop, leave, declared, tasks: Mutex::default() }))
+        Ok(Arc::new(Self {
+            store,
+            clock,
+            config,
+            published,
+            stop,
+            leave,
+            quiet: Arc::default(),
+            declared,
+            tasks: Mutex::default(),
+        }))
     }
 
     /// Starts everything. Only once.
@@ -127,8 +161,10 @@ impl Node {
         if !tasks.is_empty() {
             return;
         }
-        for declared in &self.declared {
-            tasks.push(tokio::spawn(runner::run(self.clone(), declared.clone())));
+        // Nobody begins before it is known of all whether they have suspects.
+        let waiting: Vec<_> = self.declared.iter().map(|_| self.quiet.begin()).collect();
+        for (declared, waiting) in self.declared.iter().zip(waiting) {
+            tasks.push(tokio::spawn(runner::run(self.clone(), declared.clone(), waiting)));
         }
         let scheduler = Scheduler {
             store: self.store.clone(),
@@ -138,6 +174,7 @@ impl Node {
             stop: self.stop.clone(),
         };
         tasks.push(tokio::spawn(scheduler.run()));
+        tasks.push(tokio::spawn(sweep(self.clone())));
     }
 
     /// How every subscription is doing, in order of registration.
@@ -195,6 +232,16 @@ impl Node {
             shared.flush.store(true, std::sync::atomic::Ordering::SeqCst);
             shared.press();
         }
+    }
+
+    /// How the policy of every subscription stands, in order of registration. Of a handler of batches: what its policy
+    /// says of calls.
+    pub fn policies(&self) -> Vec<(Text, GuardState)> {
+        let state = |declared: &Arc<Declared>| {
+            let guards = &declared.guards;
+            (declared.name.clone(), guards.calls.as_ref().unwrap_or(&guards.each).state())
+        };
+        self.declared.iter().map(state).collect()
     }
 
     /// Names of the subscriptions that select `envelope`.
@@ -285,6 +332,29 @@ impl Node {
         }
         self.leave.cancel();
         self.declared.iter().filter_map(|declared| declared.left()).collect()
+    }
+}
+
+/// How often what is over is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Removes claims and counts that are over.
+async fn sweep(node: Arc<Node>) {
+    let mut wait = SWEEP;
+    loop {
+        tokio::select! {
+            () = node.stop.cancelled() => return,
+            () = node.clock.sleep(wait) => {}
+        }
+        wait = match crate::stored::sweep(&node.store, &node.config.tenant, node.clock.now()).await {
+            // Perhaps there are more.
+            Ok(count) if count > 0 => Duration::from_secs(1),
+            Ok(_) => SWEEP,
+            Err(error) => {
+                tracing::warn!(%error, "what is over stays a while longer");
+                SWEEP
+            }
+        };
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_core::{Commit, DocumentChange, DocumentWrite, Place, Position, Tenant, Text};
+use tidings_core::{Commit, DocumentChange, DocumentWrite, Place, Position, Tenant, Text, Timestamp};
 use tidings_store::{
     AnyStore, Checkpoint, DocumentQuery, Error, ErrorKind, Filter, Lease, PAGE_EVENTS_MAX, Read,
 };
@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     Config,
+    bar::Bar,
     book::{Book, Sealed, lease_name, rows_namespace},
     delivery::Delivery,
     gathering::Gathering,
@@ -23,10 +24,11 @@ use crate::{
     rows::Row,
     shared::Shared,
     subscription::{Declared, declare, first_checkpoint},
+    suspects::{self, Waiting},
 };
 
 /// How many events are read at once.
-const PAGE: usize = 1_000;
+pub(crate) const PAGE: usize = 1_000;
 
 /// How many deliveries may wait for the handler: more would only take memory, and make lanes drift apart, so that each
 /// checkpoint lists more positions above its watermark.
@@ -87,12 +89,13 @@ pub(crate) async fn load(
 }
 
 /// Takes the lease and runs until told to stop; begins anew when the lease was lost.
-pub(crate) async fn run(node: Arc<Node>, declared: Arc<Declared>) {
+pub(crate) async fn run(node: Arc<Node>, declared: Arc<Declared>, waiting: Waiting) {
+    let mut waiting = Some(waiting);
     let lease = lease_name(&declared.name);
     loop {
         let granted = node.store.lease(&lease, &node.config.owner, node.config.lease).await;
         let wait = match granted {
-            Ok(Lease::Granted { epoch }) => match start(&node, &declared, epoch).await {
+            Ok(Lease::Granted { epoch }) => match start(&node, &declared, epoch, waiting.take()).await {
                 Ok(Ended::Stopped) => return,
                 Ok(Ended::Lost) => {
                     tracing::warn!(subscription = %declared.name, "begins anew from what is stored");
@@ -107,6 +110,8 @@ pub(crate) async fn run(node: Arc<Node>, declared: Arc<Declared>) {
             Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(error) => declared.troubled(&error),
         };
+        // It does not run here now: nobody need wait for it.
+        drop(waiting.take());
         tokio::select! {
             () = node.stop.cancelled() => return,
             () = node.clock.sleep(wait) => {}
@@ -114,13 +119,19 @@ pub(crate) async fn run(node: Arc<Node>, declared: Arc<Declared>) {
     }
 }
 
-async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result<Ended, Error> {
+async fn start(
+    node: &Arc<Node>,
+    declared: &Arc<Declared>,
+    epoch: u64,
+    waiting: Option<Waiting>,
+) -> Result<Ended, Error> {
     let (checkpoint, rows) = load(&node.store, &node.config.tenant, &declared.name).await?;
     let paused = declare(node, declared, epoch).await?;
     let checkpoint = first_checkpoint(node, declared, checkpoint, epoch).await?;
     let Place::Durable { ordered, concurrency, .. } = declared.registration.place else {
         return Err(Error::Refused("not a durable subscription".into()));
     };
+    let suspects = suspects::begin(node, declared, &checkpoint, rows.iter(), epoch, waiting).await?;
     let blocked = rows.len();
     let mut book = Book::new(declared.name.clone(), node.config.clone(), epoch, &checkpoint, rows);
     book.dead_policy = declared.registration.policy.dead.clone().unwrap_or_default();
@@ -135,6 +146,12 @@ async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result
         clock: node.clock.clone(),
         store: node.store.clone(),
         patterns: declared.patterns.clone(),
+        guard: declared.guards.each.clone(),
+        calls: declared.guards.calls.clone(),
+        timed: declared.guards.timed,
+        claims: declared.guards.claims.clone(),
+        fallback: declared.registration.fallback.clone(),
+        bar: Bar::default(),
         policy: declared.registration.policy.clone(),
         handler: declared.registration.handler.clone(),
         batches: declared.registration.batches.clone(),
@@ -155,7 +172,7 @@ async fn start(node: &Arc<Node>, declared: &Arc<Declared>, epoch: u64) -> Result
         left: 0.into(),
         failures: 0.into(),
         retries: 0.into(),
-        budget: parking_lot::Mutex::default(),
+        suspects,
         published: node.published.clone(),
         trouble: parking_lot::Mutex::new(None),
     });
@@ -175,11 +192,11 @@ impl Run {
         let shared = &self.shared;
         let mut inboxes = Vec::new();
         let mut lanes: Vec<JoinHandle<()>> = Vec::new();
-        for number in 0..shared.config.lanes {
+        for _ in 0..shared.config.lanes {
             let (inbox, outbox) = mpsc::unbounded_channel();
             inboxes.push(inbox);
             lanes.push(match shared.batches.clone() {
-                None => tokio::spawn(Lane::new(shared.clone(), outbox, number).run()),
+                None => tokio::spawn(Lane::new(shared.clone(), outbox).run()),
                 Some(batches) => tokio::spawn(Gathering::new(shared.clone(), &batches, outbox).run()),
             });
         }
@@ -202,6 +219,11 @@ impl Run {
         }
         if lost {
             return Ended::Lost;
+        }
+        let epoch = shared.book.lock().epoch();
+        let clean = suspects::Run { clean: true, ..suspects::Run::default() };
+        if let Err(error) = suspects::write(&self.node, &shared.name, &clean, epoch).await {
+            tracing::warn!(subscription = %shared.name, %error, "the next run takes this one to have died");
         }
         if let Err(error) = self.node.store.release(&lease_name(&shared.name), &shared.config.owner).await {
             tracing::debug!(%error, "the lease runs out by itself");
@@ -240,21 +262,32 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
             return;
         }
         if *paused.borrow_and_update() {
+            shared.suspects.let_others_go();
             tokio::select! {
                 () = shared.stop.cancelled() => return,
                 _ = paused.changed() => continue,
             }
         }
         commits.borrow_and_update();
+        let careful = shared.suspects.is_active();
+        let now = shared.clock.now();
+        if careful && shared.suspects_over().await {
+            continue;
+        }
         let (from, room) = {
             let window = &shared.book.lock().window;
             let ahead = READ_AHEAD.saturating_sub(window.unsettled());
             (window.read_to(), shared.config.window.saturating_sub(window.len()).min(ahead))
         };
-        if room == 0 {
+        if room == 0 || (careful && from >= shared.suspects.to()) {
             tokio::select! {
                 () = shared.stop.cancelled() => return,
                 _ = commits.changed() => continue,
+                _ = paused.changed() => continue,
+                () = shared.clock.sleep(shared.suspects.patience(now)), if shared.suspects.keeps_others() => {
+                    shared.suspects.let_others_go();
+                    continue;
+                }
             }
         }
         beats.borrow_and_update();
@@ -262,7 +295,7 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
             .filter(filter.clone())
             .tenant(shared.config.tenant.clone())
             .limit(room.min(PAGE));
-        let page = match shared.store.read(&question).await {
+        let mut page = match shared.store.read(&question).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(subscription = %shared.name, %error, "the log cannot be read");
@@ -273,6 +306,13 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
                 }
             }
         };
+        if careful {
+            // First these, and nothing new.
+            page.next = if page.end { shared.suspects.to() } else { page.next.min(shared.suspects.to()) };
+            page.end = false;
+            page.events.retain(|event| event.position <= shared.suspects.to());
+        }
+        let now = shared.clock.now();
         let mut routed: Vec<Vec<Delivery>> = vec![Vec::new(); shared.config.lanes];
         let advance = {
             let mut book = shared.book.lock();
@@ -280,7 +320,7 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
                 if !book.window.read(event.position) {
                     continue;
                 }
-                let delivery = delivery(&shared, event);
+                let delivery = delivery(&shared, event, now);
                 routed[shared.lane(delivery.key.as_ref(), delivery.position())].push(delivery);
             }
             book.window.advance(page.next);
@@ -304,7 +344,7 @@ async fn read(shared: Arc<Shared>, lanes: Lanes) {
     }
 }
 
-pub(crate) fn delivery(shared: &Shared, event: tidings_store::Recorded) -> Delivery {
+pub(crate) fn delivery(shared: &Shared, event: tidings_store::Recorded, ready: Timestamp) -> Delivery {
     let key = event.envelope.key().filter(|_| shared.ordered).cloned();
     Delivery {
         event,
@@ -317,6 +357,9 @@ pub(crate) fn delivery(shared: &Shared, event: tidings_store::Recorded) -> Deliv
         trouble: None,
         history: Vec::new(),
         letter: None,
+        ready,
+        uncalled: false,
+        claim: None,
     }
 }
 

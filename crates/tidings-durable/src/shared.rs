@@ -1,28 +1,28 @@
 //! What the tasks of one running subscription share.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use parking_lot::Mutex;
 use tidings_core::{
     Batches, BoxFuture, Boxed, Clock, DocumentKey, Documents, Envelope, EventInfo, HOPS_MAX, Handled, Loaded,
-    Pattern, Policy, Position, Subscriber, Tenant, Text, Timestamp,
+    Pattern, Policy, Position, Subscriber, Tenant, Text,
 };
+use tidings_policy::Guard;
 use tidings_store::{AnyStore, Read, Recorded};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
+    bar::Bar,
     book::{Book, Group, Turn, Verdict},
+    claims::OwnClaims,
     delivery::{Accepted, Delivery, Outcome},
     node::Published,
+    suspects::Suspects,
 };
 
 pub(crate) struct Shared {
@@ -31,8 +31,18 @@ pub(crate) struct Shared {
     pub clock: Arc<dyn Clock>,
     pub store: AnyStore,
     pub patterns: Vec<Pattern>,
+    /// Asked before each delivery.
+    pub guard: Guard,
+    /// Asked before each call of a handler of batches.
+    pub calls: Option<Guard>,
+    /// Whether the policy wants to know how long calls take, also those that do not wait.
+    pub timed: bool,
+    pub claims: Arc<OwnClaims>,
     pub policy: Policy,
     pub handler: Boxed,
+    pub fallback: Option<Boxed>,
+    /// Wakes lanes that hold back.
+    pub bar: Bar,
     pub batches: Option<Batches>,
     pub event: Option<&'static EventInfo>,
     pub ordered: bool,
@@ -61,8 +71,7 @@ pub(crate) struct Shared {
     pub left: AtomicUsize,
     pub failures: AtomicU64,
     pub retries: AtomicU64,
-    /// When the latest retries are due, as many as the budget has, ascending.
-    pub budget: Mutex<VecDeque<Timestamp>>,
+    pub suspects: Suspects,
     pub published: Published,
     /// What is wrong with the store, if something is.
     pub trouble: Mutex<Option<String>>,
@@ -79,11 +88,6 @@ impl Shared {
             clock: self.clock.clone(),
             documents: self.clone(),
         }
-    }
-
-    /// Seeds the jitter of a lane.
-    pub(crate) fn seed(&self, lane: usize) -> u64 {
-        self.config.seed ^ xxhash_rust::xxh3::xxh3_64(self.name.as_bytes()) ^ lane as u64
     }
 
     pub(crate) fn accept(&self, accepted: Accepted) -> Verdict {
@@ -164,24 +168,6 @@ impl Shared {
 
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The wait, or a longer one where the budget of retries is used up.
-    pub(crate) fn within_budget(&self, now: Timestamp, wait: Duration) -> Duration {
-        let Some(per_minute) = self.policy.budget_per_minute() else { return wait };
-        let most = per_minute.max(1) as usize;
-        // The latest retries, in order. With this many of them after one of them, none may come within its minute.
-        let mut retries = self.budget.lock();
-        let mut at = now.after(wait);
-        if retries.len() >= most {
-            at = at.max(retries[retries.len() - most].after(Duration::from_secs(60)));
-        }
-        let place = retries.partition_point(|other| *other <= at);
-        retries.insert(place, at);
-        if retries.len() > most {
-            retries.pop_front();
-        }
-        at.since(now)
     }
 
     /// The names of the events that led to `event`, the oldest first.

@@ -1,6 +1,10 @@
 //! A declared subscription: what its author wrote, what is stored about it, and how it is doing.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,8 +16,8 @@ use tidings_core::{
 use tidings_store::{AnyStore, Checkpoint, Error};
 
 use crate::{
-    Left, book::lease_name, node::Node, rows::Row, rows::State as RowState, shared::PARTITIONS,
-    shared::Shared,
+    Left, book::lease_name, guards::Guards, node::Node, rows::Row, rows::State as RowState,
+    shared::PARTITIONS, shared::Shared,
 };
 
 /// Where subscriptions are described, one document each.
@@ -52,6 +56,9 @@ pub(crate) struct Declared {
     pub name: Text,
     pub registration: Registration,
     pub patterns: Vec<Pattern>,
+    pub guards: Guards,
+    /// Whether it has run in this process.
+    pub has_begun: AtomicBool,
     place: Mutex<Life>,
 }
 
@@ -62,8 +69,20 @@ enum Life {
 }
 
 impl Declared {
-    pub(crate) fn new(name: Text, registration: Registration, patterns: Vec<Pattern>) -> Self {
-        Self { name, registration, patterns, place: Mutex::new(Life::Waiting("has not started".into())) }
+    pub(crate) fn new(
+        name: Text,
+        registration: Registration,
+        patterns: Vec<Pattern>,
+        guards: Guards,
+    ) -> Self {
+        Self {
+            name,
+            registration,
+            patterns,
+            guards,
+            has_begun: false.into(),
+            place: Mutex::new(Life::Waiting("has not started".into())),
+        }
     }
 
     pub(crate) fn start(&self) -> Start {
@@ -139,6 +158,7 @@ impl Declared {
             handled: counts.handled,
             published: counts.published,
             expired: counts.expired,
+            skipped: counts.skipped,
             dead_lettered: counts.dead,
             discarded: counts.discarded,
             reruns: counts.reruns,
@@ -170,6 +190,8 @@ pub struct Status {
     pub published: u64,
     /// Deliveries whose time was over.
     pub expired: u64,
+    /// Deliveries settled without a call, because a flag is off for them or the same was handled already.
+    pub skipped: u64,
     /// Deliveries given up.
     pub dead_lettered: u64,
     /// How many of these were thrown away by a rule.

@@ -145,7 +145,7 @@ impl Book {
         let (event, envelope) = (&delivery.event, &delivery.event.envelope);
         let before = delivery.letter.as_deref();
         // Who is not delivered has not been called this time.
-        let is_called = !matches!(reason, Reason::Follower | Reason::Newer);
+        let is_called = !delivery.uncalled && !matches!(reason, Reason::Follower | Reason::Newer);
         let hidden: Vec<&str> = self
             .event
             .iter()

@@ -11,6 +11,7 @@ use crate::{
     dead::{DEAD_FIELDS, dead_namespace},
     delivery::Outcome,
     schedule::SCHEDULE,
+    suspects::RUNS,
 };
 
 /// A commit, and what to remember about it.
@@ -48,6 +49,9 @@ impl Book {
         for entry in &self.open {
             let Outcome::Handled(effects) = &entry.accepted.outcome else { continue };
             has_effects = true;
+            if let Some(claim) = &entry.accepted.delivery.claim {
+                claim.finish(self.now, &mut commit);
+            }
             for event in &effects.events {
                 match event.due {
                     None => {
@@ -75,6 +79,9 @@ impl Book {
             self.dead_committing.insert(position, letter);
             let id = DeadLetter::document_id(position);
             commit.documents.push(plain(dead_namespace(&self.name), id, value, &DEAD_FIELDS));
+        }
+        if let Some(run) = self.run.take() {
+            commit.documents.push(plain(RUNS.into(), self.name.clone(), Some(run), &[]));
         }
         commit.checkpoints.push(CheckpointMove {
             name: self.name.clone(),

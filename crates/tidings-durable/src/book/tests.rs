@@ -27,6 +27,9 @@ fn delivery(position: Position, key: &str) -> Delivery {
         trouble: None,
         history: Vec::new(),
         letter: None,
+        ready: Timestamp::default(),
+        uncalled: false,
+        claim: None,
     }
 }
 

@@ -99,6 +99,8 @@ impl Book {
         self.rows.reset();
         self.dead.clear();
         self.dead_committing.clear();
+        // Whoever waits for it says it again.
+        self.run = None;
         (self.open_bytes, self.open_writes) = (0, 0);
         self.in_flight = false;
         // Who runs alone begins anew, and says so again.
@@ -118,6 +120,9 @@ impl Book {
         for entry in entries {
             let delivery = &entry.accepted.delivery;
             let mut cut = delivery.key.as_ref().is_some_and(|key| cut_keys.contains(key));
+            if let (Some(changed), Some(claim)) = (&guilty.changed, &delivery.claim) {
+                cut |= claim.is_in(changed);
+            }
             if let Outcome::Handled(effects) = &entry.accepted.outcome {
                 for ((key, _), base) in effects.reads.iter().zip(&entry.bases) {
                     cut |= stale.contains(key) || (base.is_none() && !written.contains(key));
@@ -144,6 +149,7 @@ impl Book {
             }
             self.counts.reruns += 1;
             let mut delivery = entry.accepted.delivery;
+            delivery.claim = None;
             if let Some(key) = &delivery.key {
                 cut_keys.insert(key.clone());
                 self.redo.entry(key.clone()).or_default().insert(delivery.position());
@@ -168,6 +174,7 @@ fn give_up(entries: &mut [Entry], position: Position, reason: Reason, error: &st
         }
         entry.accepted.delivery.trouble = Some(error.to_owned());
         entry.accepted.outcome = Outcome::Dead { reason, path: Vec::new() };
+        entry.accepted.delivery.claim = None;
         entry.bases.clear();
     }
     unwritten

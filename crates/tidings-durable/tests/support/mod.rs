@@ -25,6 +25,7 @@ use tidings_core::{
 use tidings_durable::{
     Answer, Carried, Config, DeadLetter, Left, Node, Operator, Status, Verb, dead_namespace,
 };
+use tidings_policy::Surroundings;
 use tidings_store::{
     Applied, Checkpoint, Document, DocumentQuery, Error, MemoryStore, Read, Recorded, Store, Tenants,
 };
@@ -105,6 +106,26 @@ impl World {
         registrations: impl Into<Vec<Registration>>,
         plan: impl FnMut(u64, &Commit) -> Fault + Send + 'static,
     ) -> Running<'_> {
+        self.launch(config, Surroundings::default(), registrations, plan)
+    }
+
+    /// A node whose policies meet others, and tell.
+    pub fn start_among(
+        &self,
+        config: Config,
+        around: Surroundings,
+        registrations: impl Into<Vec<Registration>>,
+    ) -> Running<'_> {
+        self.launch(config, around, registrations, |_, _| Fault::None)
+    }
+
+    fn launch(
+        &self,
+        config: Config,
+        around: Surroundings,
+        registrations: impl Into<Vec<Registration>>,
+        plan: impl FnMut(u64, &Commit) -> Fault + Send + 'static,
+    ) -> Running<'_> {
         let link = Arc::new(Link {
             inner: self.store.clone(),
             plan: Mutex::new(Box::new(plan)),
@@ -115,8 +136,9 @@ impl World {
         let published = Arc::new(move |events: &[Envelope]| {
             announced.lock().extend(events.iter().map(|event| event.id().clone()));
         });
-        let clock = Arc::new(self.clock.clone());
-        let node = Node::new(link.clone(), clock, config, registrations.into(), published).expect("valid");
+        let around = Surroundings { clock: Arc::new(self.clock.clone()), ..around };
+        let node =
+            Node::among(link.clone(), &around, config, registrations.into(), published).expect("valid");
         let runtime = runtime();
         {
             let _inside = runtime.enter();
@@ -437,6 +459,15 @@ impl Gate {
         let mut open = self.open.subscribe();
         let _ = open.wait_for(|open| *open).await;
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.open.borrow()
+    }
+
+    /// Those that waited are gone with their process.
+    pub fn left(&self) {
+        self.waiting.store(0, Ordering::SeqCst);
     }
 
     pub fn waiting(&self) -> u64 {

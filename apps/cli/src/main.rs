@@ -24,6 +24,8 @@ use crate::{
     commands::{
         backup, completions, dead, explain, export, find, info, ingest, lint, log, stats, stream,
         subscription, tail, verify, view,
+        backup, completions, dead, export, find, flags, info, ingest, lint, log, stats, stream, subscription,
+        tail, verify, view,
     },
     global::Global,
 };
@@ -50,6 +52,7 @@ enum Command {
     Stats(stats::Args),
     Subscription(subscription::Args),
     Dead(dead::Args),
+    Flags(flags::Args),
     Verify(verify::Args),
     Export(export::Args),
     Backup(backup::Args),
@@ -72,6 +75,7 @@ impl Command {
             Self::Stats(args) => stats::run(args, global).await,
             Self::Subscription(args) => subscription::run(args, global).await,
             Self::Dead(args) => dead::run(args, global).await,
+            Self::Flags(args) => flags::run(args, global).await,
             Self::Verify(args) => verify::run(args, global).await,
             Self::Export(args) => export::run(args, global).await,
             Self::Backup(args) => backup::run(args, global).await,

@@ -14,12 +14,12 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use tidings_bus::Bus;
 use tidings_core::{
-    Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Letters,
-    Pattern, Text, View,
+    Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Flag,
+    Letters, Pattern, Text, View,
 };
-use tidings_durable::{Left, Node, Status};
+use tidings_durable::{Followed, Left, Node, Status, StoreFlags};
 use tidings_flow::Drain;
-use tidings_policy::{MemoryFlags, Surroundings};
+use tidings_policy::{FlagChange, FlagTarget, MemoryFlags, Surroundings};
 use tidings_runtime::{Admitted, Buffered, Direct, From, PoolLeft, Ticket};
 use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,6 +54,10 @@ pub(crate) struct Inner {
     pub desk: Desk,
     /// Feature flags.
     pub flags: Arc<MemoryFlags>,
+    /// The same in the store, for all processes on it.
+    pub kept_flags: Option<StoreFlags>,
+    /// What takes over changes there, until it has begun.
+    pub followed: parking_lot::Mutex<Option<Followed>>,
     pub drain: Duration,
     pub payload_bytes_max: usize,
     pub model: Model,
@@ -134,7 +138,35 @@ impl App {
         &self.0.bus
     }
 
-    /// Feature flags, to look at and to change while it runs.
+    /// Sets a feature flag while it runs, or with `None` forgets it: then the settings' value holds, or it is on. With a
+    /// store it is kept there, with who changed it and when, and other processes on the store notice within a second;
+    /// without one it holds until the process ends.
+    ///
+    /// # Errors
+    /// A pattern or percentage that is none, or a store that cannot be written.
+    pub async fn set_flag(
+        &self,
+        target: impl Into<FlagTarget>,
+        flag: Option<Flag>,
+        by: &str,
+    ) -> Result<FlagChange, Error> {
+        let target = target.into();
+        if let Some(kept) = &self.0.kept_flags {
+            let change = kept.set(&target, flag, by).await?;
+            if let Some(flag) = flag {
+                // Here it holds at once.
+                self.0.flags.set(target, Some(flag), by, change.at).map_err(Error::Refused)?;
+            }
+            return Ok(change);
+        }
+        let at = self.0.clock.now();
+        let before = self.0.flags.all().into_iter().find(|(other, _)| *other == target);
+        self.0.flags.set(target.clone(), flag, by, at).map_err(Error::Refused)?;
+        Ok(FlagChange { at, by: by.into(), target, before: before.map(|(_, flag)| flag), after: flag })
+    }
+
+    /// Feature flags as they are now here. What is changed through this is forgotten with the process; see
+    /// [`set_flag`](Self::set_flag).
     pub fn flags(&self) -> &MemoryFlags {
         &self.0.flags
     }
@@ -165,6 +197,12 @@ impl App {
         self.0.buffered.start().await.map_err(|failure| Error::Refused(failure.describe()))?;
         tokio::spawn(crate::letters::run(Arc::downgrade(&self.0)));
         let (Some(store), Some(node)) = (&self.0.store, &self.0.node) else { return Ok(()) };
+        let followed = self.0.followed.lock().take();
+        if let Some(mut followed) = followed {
+            // What is off is off before anybody is called.
+            followed.look().await?;
+            tokio::spawn(followed.follow(self.0.closing.clone()));
+        }
         let value = serde_json::to_vec(&self.0.model).map_err(|error| Error::Refused(error.to_string()))?;
         let key = DocumentKey::new(MODELS, self.0.name.as_str());
         let write = DocumentWrite {

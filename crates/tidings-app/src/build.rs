@@ -8,7 +8,7 @@ use std::{
 use parking_lot::RwLock;
 use tidings_bus::{Bus, LeakWatch};
 use tidings_core::{Clock, Defaults, Place, Policy, Ran, Registration, Text, View};
-use tidings_durable::{Config, Node};
+use tidings_durable::{Config, Node, StoreClaims, StoreCounters, StoreFlags};
 use tidings_policy::{FlagTarget, Guard, MemoryFlags, Surroundings};
 use tidings_runtime::{Buffered, Direct, Ground};
 use tidings_store::AnyStore;
@@ -55,10 +55,17 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
     checked(&in_memory, &mut faults);
     let flags = flags(&settings, &*clock, &mut faults);
     let notices = Notices::default();
+    let kept_flags =
+        store.clone().map(|store| StoreFlags::new(store, settings.durable.tenant.clone(), clock.clone()));
+    let tenant = settings.durable.tenant.clone();
     let around = Surroundings {
         clock: clock.clone(),
         flags: flags.clone(),
         notices: notices.of_policies(),
+        stored_claims: store.clone().map(|store| Arc::new(StoreClaims::new(store, tenant.clone())) as _),
+        counters: store
+            .clone()
+            .map(|store| Arc::new(StoreCounters::new(store, tenant.clone(), clock.clone())) as _),
         seed: settings.durable.seed,
         defaults: Defaults::buffered(),
         ..Surroundings::default()
@@ -110,6 +117,8 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             around,
             bridged: RwLock::default(),
             desk,
+            followed: parking_lot::Mutex::new(kept_flags.clone().map(|kept| kept.over(flags.clone()))),
+            kept_flags: kept_flags.clone(),
             flags,
             clock,
             node: store.is_some().then_some(node),

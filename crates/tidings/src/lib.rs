@@ -44,9 +44,10 @@ pub use tidings_policy as guard;
 /// Durable subscriptions: what they tell about themselves, and what an operator may do to them.
 pub mod durable {
     pub use tidings_durable::{
-        Answer, Carried, Config, DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX, DeadLetter, Described, Left, Node,
-        NodeError, Operator, PARTITIONS, Pace, Published, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status,
-        StoredLetters, Verb, dead_namespace, partition,
+        Answer, CLAIMS_PREFIX, COUNTERS, Carried, Config, DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX,
+        DeadLetter, Described, FLAG_HISTORY, FLAGS, Followed, KeptFlag, Left, Node, NodeError, Operator,
+        PARTITIONS, Pace, Published, QUIET, RUNS, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status,
+        StoreClaims, StoreCounters, StoreFlags, StoredLetters, Verb, dead_namespace, partition,
     };
 }
 

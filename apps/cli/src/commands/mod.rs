@@ -6,6 +6,7 @@ pub mod dead;
 pub mod explain;
 pub mod export;
 pub mod find;
+pub mod flags;
 pub mod info;
 pub mod ingest;
 pub mod lint;

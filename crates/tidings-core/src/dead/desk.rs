@@ -169,11 +169,15 @@ impl Letters {
     /// # Errors
     /// When they cannot be read or written.
     pub async fn purge(&self, filter: &LetterFilter, age: Duration) -> Handled<Decided> {
-        let before = Timestamp::from_micros(
-            self.clock.now().as_micros().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)),
-        );
+        self.discard_all(&self.older(filter, age)).await
+    }
+
+    /// The wanted that were given up, the last time, longer than `age` ago.
+    pub fn older(&self, filter: &LetterFilter, age: Duration) -> LetterFilter {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(self.clock.now().as_micros().saturating_sub(age));
         let until = Some(filter.until.map_or(before, |until| until.min(before)));
-        self.discard_all(&LetterFilter { until, ..filter.clone() }).await
+        LetterFilter { until, ..filter.clone() }
     }
 
     /// Hands over the wanted, one line each: the event as a replay would handle it, as one CloudEvent in JSON, with the
@@ -185,7 +189,7 @@ impl Letters {
     pub async fn export(
         &self,
         filter: &LetterFilter,
-        mut line: impl FnMut(&str) -> Handled + Send,
+        mut line: impl FnMut(&str) -> Handled,
     ) -> Handled<u64> {
         let mut many = 0;
         for handler in self.of(filter).await? {

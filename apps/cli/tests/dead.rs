@@ -30,7 +30,7 @@ fn dead_letters_are_listed_and_filtered() {
     assert!(shown.contains("no such account") && shown.contains("permanent"), "{shown}");
     assert!(room.ok(&["dead", "list", "--key", "x"]).out.contains("no dead letters"));
     room.run(&["dead", "list", "nobody"])
-        .fails(&["there is no subscription \"nobody\"", "subscriptions: book"]);
+        .fails(&["there is no subscription or handler \"nobody\"", "there are: book"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_dead_letter_is_shown_with_its_event_and_without_what_is_redacted() {
     assert_eq!(shown["event"]["data"], json!({"order": "o1", "card": "[redacted]", "cents": 13}));
     let text = room.ok(&["dead", "show", "book", "2"]).out;
     assert!(text.contains("no such account") && text.contains("parked key"), "{text}");
-    room.run(&["dead", "show", "book", "3"]).fails(&["book has no dead letter at position 3"]);
+    room.run(&["dead", "show", "book", "3"]).fails(&["book has no dead letter 3"]);
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn a_replayed_letter_goes_to_the_handler_when_it_runs_again() {
     let room = room();
     let answer = room.one(&["dead", "replay", "book", "2"]);
     assert_eq!(
-        (&answer["carried"], &answer["done"], &answer["refused"]),
-        (&json!("here"), &json!(1), &json!([]))
+        (&answer["waiting"], &answer["done"], &answer["refused"]),
+        (&json!(false), &json!(1), &json!([]))
     );
     // It fails again, and is there once; so are the other one and a new order.
     app::run(&room.path("test.db"), &[15]);
@@ -82,6 +82,80 @@ fn a_replayed_letter_goes_to_the_handler_when_it_runs_again() {
     assert_eq!(letter["attempts"], 2, "it was tried again");
     let shown = room.ok(&["dead", "replay", "book", "--all"]).out;
     assert!(shown.contains("3 dead letters handed back"), "{shown}");
+}
+
+#[test]
+fn letters_are_filtered_by_destination_and_time_and_counted() {
+    let room = room();
+    assert_eq!(positions(&room, &["--destination", "book"]), [2, 4]);
+    assert_eq!(positions(&room, &["--destination", "elsewhere"]), [0; 0]);
+    assert_eq!(
+        positions(&room, &["--since", "2020-01-01T00:00:00Z", "--until", "2999-01-01T00:00:00Z"]),
+        [2, 4]
+    );
+    assert_eq!(positions(&room, &["--since", "2999-01-01T00:00:00Z"]), [0; 0]);
+    assert_eq!(positions(&room, &["--until", "2020-01-01T00:00:00Z"]), [0; 0]);
+    assert_eq!(room.one(&["dead", "count"]), json!({"handler": "book", "dead_letters": 2}));
+    assert_eq!(room.one(&["dead", "count", "book", "--key", "o1"])["dead_letters"], 1);
+    assert!(room.ok(&["dead", "count"]).out.contains("2 dead letters in all"));
+}
+
+#[test]
+fn an_edited_letter_is_replayed_as_it_was_edited() {
+    let room = room();
+    room.run(&["dead", "edit", "book", "2", "--data", "{", "--by", "ann"]).fails(&["the payload is no JSON"]);
+    room.run(&["dead", "edit", "book", "3", "--data", "{}", "--by", "ann"]).fails(&["no dead letter"]);
+    let data = r#"{"order":"o1","card":"4711-0815","cents":12}"#;
+    let answer = room.one(&["dead", "edit", "book", "2", "--data", data, "--by", "ann"]);
+    assert_eq!((&answer["verb"], &answer["done"]), (&json!("edit"), &json!(1)));
+    let shown = room.one(&["dead", "show", "book", "2"]);
+    assert_eq!(shown["event"]["data"], json!({"order": "o1", "card": "[redacted]", "cents": 12}));
+    assert_eq!(
+        (&shown["letter"]["edits"][0]["by"], &shown["letter"]["edits"][0]["before"]),
+        (&json!("ann"), &json!("[redacted]"))
+    );
+    room.ok(&["dead", "replay", "book", "2", "--rate", "5"]);
+    app::run(&room.path("test.db"), &[]);
+    assert_eq!(positions(&room, &[]), [4], "the other one was not replayed");
+    assert_eq!(room.json(&["view", "booked", "--id", "o1"])[0]["value"]["cents"], 12);
+}
+
+#[test]
+fn letters_are_exported_as_events_with_their_records_and_old_ones_purged() {
+    let room = room();
+    let lines = room.ok(&["dead", "export", "book", "--key", "o3"]).out;
+    let event: Value = serde_json::from_str(&lines).expect("one CloudEvent");
+    let record: Value = serde_json::from_str(event["deadletter"].as_str().expect("a record")).expect("JSON");
+    assert_eq!((&event["data"]["cents"], &record["position"]), (&json!(14), &json!(4)));
+    assert!(room.ok(&["dead", "purge", "--older-than", "1d", "--yes"]).out.contains("nothing was done"));
+    let answer = room.one(&["dead", "purge", "book", "--older-than", "0s", "--yes"]);
+    assert_eq!((&answer["verb"], &answer["done"]), (&json!("purge"), &json!(2)));
+    assert_eq!(positions(&room, &[]), [0; 0]);
+}
+
+#[test]
+fn letters_of_a_buffered_handler_are_found_and_replayed_when_it_runs_again() {
+    let room = Room::new();
+    app::buffered(&room.path("test.db"), &[10, 13], 13);
+    let letter = &room.json(&["dead", "list"])[0];
+    let (handler, entry) =
+        (letter["handler"].as_str().expect("a name"), letter["entry"].as_str().expect("an id"));
+    assert_eq!(
+        (&letter["place"], &letter["position"], &letter["key"]),
+        (&json!("buffered"), &json!(0), &json!("o1"))
+    );
+    assert!(!letter.to_string().contains("4711"), "{letter}");
+    assert!(room.ok(&["dead", "show", handler, entry]).out.contains("no such account"));
+    assert_eq!(room.one(&["dead", "replay", handler, entry])["done"], 1);
+    app::buffered(&room.path("test.db"), &[], 13);
+    let again = &room.json(&["dead", "list"])[0];
+    assert_eq!(
+        (&again["entry"], &again["attempts"], &again["replays"]),
+        (&letter["entry"], &json!(2), &json!(1))
+    );
+    room.ok(&["dead", "replay", handler, "--all"]);
+    app::buffered(&room.path("test.db"), &[], 99);
+    assert_eq!(room.json(&["dead", "list"]).len(), 0);
 }
 
 #[test]

@@ -81,6 +81,9 @@ mod guide {
     #[doc = include_str!("../../../docs/guide/buffered.md")]
     struct Buffered;
 
+    #[doc = include_str!("../../../docs/guide/dead-letters.md")]
+    struct DeadLetters;
+
     #[doc = include_str!("../../../docs/guide/policies.md")]
     struct Policies;
     #[doc = include_str!("../../../docs/guide/batches-and-windows.md")]

@@ -74,7 +74,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         Verb::Pause => "is paused".to_owned(),
         Verb::Resume => "goes on".to_owned(),
         Verb::Reset { to } => format!("handles everything after position {to} again"),
-        Verb::Replay { .. } | Verb::Discard { .. } => String::new(),
+        Verb::Replay { .. } | Verb::Edit { .. } | Verb::Discard { .. } => String::new(),
     };
     report(&name, &verb, &carried?, &|_| format!("{name} {done}"), global)
 }

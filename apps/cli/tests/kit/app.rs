@@ -53,3 +53,31 @@ pub fn run(store: &Path, cents: &[u64]) {
         app.shutdown().await;
     });
 }
+
+/// The same with a handler in memory, which fails on every order of `most` cents and more.
+#[allow(dead_code, reason = "not every test that has the kit calls it")]
+pub fn buffered(store: &Path, cents: &[u64], most: u64) {
+    let book = move |placed: On<OrderPlaced>, _: Cx| async move {
+        match placed.cents >= most {
+            true => Err(Failure::permanent(format!("no such account for {}", placed.card))),
+            false => Ok(()),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let app = App::builder()
+            .name("shop")
+            .store(format!("sqlite:{}", store.display()))
+            .module(Module::new("bookkeeping").on(book.buffered()))
+            .build()
+            .await
+            .expect("an application");
+        app.start().await.expect("started");
+        for (at, cents) in cents.iter().enumerate() {
+            let placed = OrderPlaced { order: format!("o{at}"), card: "4711-0815".into(), cents: *cents };
+            app.publish(placed).await.expect("published");
+        }
+        app.settled().await.expect("settled");
+        app.shutdown().await;
+    });
+}

@@ -73,6 +73,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Resume => "resume",
         Verb::Reset { .. } => "reset",
         Verb::Replay { .. } => "replay",
+        Verb::Edit { .. } => "edit",
         Verb::Discard { .. } => "discard",
     }
 }

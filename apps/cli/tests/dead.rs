@@ -127,7 +127,7 @@ fn letters_are_exported_as_events_with_their_records_and_old_ones_purged() {
     let event: Value = serde_json::from_str(&lines).expect("one CloudEvent");
     let record: Value = serde_json::from_str(event["deadletter"].as_str().expect("a record")).expect("JSON");
     assert_eq!((&event["data"]["cents"], &record["position"]), (&json!(14), &json!(4)));
-    assert!(room.ok(&["dead", "purge", "--older-than", "1d", "--yes"]).out.contains("nothing was done"));
+    assert!(room.ok(&["dead", "purge", "--older-than", "24h", "--yes"]).out.contains("nothing was done"));
     let answer = room.one(&["dead", "purge", "book", "--older-than", "0s", "--yes"]);
     assert_eq!((&answer["verb"], &answer["done"]), (&json!("purge"), &json!(2)));
     assert_eq!(positions(&room, &[]), [0; 0]);

@@ -64,7 +64,7 @@ pub struct Purge {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// Those given up longer ago than this, such as `30d`
+    /// Those given up longer ago than this, such as `720h`
     #[arg(long, value_name = "SPAN", value_parser = tidings::span::parse)]
     older_than: Duration,
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use tidings_core::{Place, Subscribe, Text};
+use tidings_core::{Place, Ran, Subscribe, Text};
 
 use crate::{
     App, BuildError,
@@ -51,6 +51,8 @@ impl App {
         match guard {
             Some(guard) if faults.is_empty() => {
                 let placed = on_bus::place(&self.0, name.clone(), registration, guard)?;
+                let ran = if matches!(placed, Placed::Buffered(_)) { Ran::Buffered } else { Ran::Bus };
+                self.0.desk.join(name.clone(), ran);
                 Ok(Added { app: Arc::downgrade(&self.0), name, placed: Some(placed) })
             }
             _ => Err(BuildError { faults }),
@@ -81,6 +83,7 @@ impl Added {
 impl Drop for Added {
     fn drop(&mut self) {
         let (Some(app), Some(placed)) = (self.app.upgrade(), self.placed.take()) else { return };
+        app.desk.leave(&self.name);
         match placed {
             Placed::Bus(handler, listeners) => {
                 drop(listeners);

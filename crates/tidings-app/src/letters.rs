@@ -88,6 +88,20 @@ impl Desk {
         }
     }
 
+    /// A handler has come while the application runs: from now on its letters are replayed here.
+    pub fn join(&self, handler: Text, place: Ran) {
+        self.handlers.lock().push((handler, place));
+        self.done.notify_one();
+    }
+
+    /// A handler that came while the application ran has gone; its letters stay.
+    pub fn leave(&self, handler: &Text) {
+        let mut handlers = self.handlers.lock();
+        if let Some(at) = handlers.iter().rposition(|(one, _)| one == handler) {
+            handlers.remove(at);
+        }
+    }
+
     /// Keeps what was given up; `hidden` are the redacted fields of the event.
     pub async fn keep(&self, given_up: GivenUp, hidden: &[&str]) -> Handled {
         self.keeper.keep(given_up, hidden).await

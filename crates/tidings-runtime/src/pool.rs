@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tidings_core::{
-    Attempt, Clock, Dead, Failure, GivenUp, Handled, Ran, Reason, Text, Timestamp, Wish, keep_attempt,
+    Attempt, Clock, Failure, GivenUp, Handled, Ran, Reason, Text, Timestamp, Wish, keep_attempt,
 };
 use tidings_policy::{Ask, Entered, Guard, Permit, Refusal, Settlement, Verdict};
 use tidings_queue::{Notice as QueueNotice, Step, Turn, Work};
@@ -389,7 +389,7 @@ impl Pool {
         Counts::add(&self.counts.dropped);
         let slot = self.slot(job.handler);
         let name = slot.as_ref().map_or_else(|| self.name.clone(), |slot| slot.callee.name.clone());
-        let dead = slot.and_then(|slot| slot.guard.policy().dead).unwrap_or_else(Dead::default);
+        let dead = slot.and_then(|slot| slot.guard.policy().dead).unwrap_or_default();
         let kept = keep.then(|| {
             let now = self.clock.now();
             let kept = self.outside.keep(GivenUp {

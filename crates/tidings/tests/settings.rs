@@ -1,135 +1,21 @@
 //! Every setting of an application does what it says: each test here fails when the field it is about is ignored.
 //!
-//! Those of queues and of durable subscriptions are tested where they act: `tidings-queue/tests`, `tidings-durable/tests`;
+//! What may change while it runs is in `changing.rs`. Those of queues and of durable subscriptions are tested where they act: `tidings-queue/tests`, `tidings-durable/tests`;
 //! how layers are laid over each other in `tidings-app/src/settings`.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+mod kit;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
 };
 
+use kit::*;
 use tidings::{
-    ManualClock, PublishError, Settings, Timestamp,
-    buffered::{Admission, Ended, NoRoom, Overflow, PoolConfig},
+    PublishError, Settings, Timestamp,
+    buffered::{Admission, Ended, NoRoom},
     prelude::*,
 };
-use tokio::sync::Semaphore;
-
-#[tidings::event(name = "order.placed")]
-struct OrderPlaced {
-    #[event(key)]
-    order: u64,
-}
-
-fn placed(order: u64) -> OrderPlaced {
-    OrderPlaced { order }
-}
-
-fn settings(toml: &str) -> Settings {
-    Settings::load().toml(toml).finish().unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// Notices of the platform, by name, with what they say.
-#[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<(String, serde_json::Value)>>>);
-
-impl Heard {
-    fn of(app: &App) -> Self {
-        let heard = Self::default();
-        let noted = heard.clone();
-        let listener = move |notice: &Envelope| {
-            let body = serde_json::from_slice(notice.payload().expect("JSON")).expect("JSON");
-            noted.0.lock().expect("nobody panicked").push((notice.name().to_string(), body));
-        };
-        app.bus().subscribe("tidings.**", listener).expect("valid").forever();
-        heard
-    }
-
-    fn named(&self, name: &str) -> Vec<serde_json::Value> {
-        let all = self.0.lock().expect("nobody panicked");
-        all.iter().filter(|(one, _)| one == name).map(|(_, body)| body.clone()).collect()
-    }
-}
-
-/// A handler that waits for a permit with each event, and the orders it has been through with.
-#[derive(Clone)]
-struct Gate {
-    permits: Arc<Semaphore>,
-    seen: Arc<Mutex<Vec<u64>>>,
-    begun: Arc<AtomicU64>,
-}
-
-impl Gate {
-    fn new(permits: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(permits));
-        Self { permits, seen: Arc::default(), begun: Arc::default() }
-    }
-
-    async fn pass(self, placed: On<OrderPlaced>) -> Handled {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        self.permits.acquire().await.transient()?.forget();
-        self.seen.lock().expect("nobody panicked").push(placed.order);
-        Ok(())
-    }
-
-    fn handler(
-        &self,
-    ) -> impl Fn(On<OrderPlaced>, Cx) -> tidings::BoxFuture<'static, Handled> + Send + Sync + 'static + Clone
-    {
-        let gate = self.clone();
-        move |placed: On<OrderPlaced>, _: Cx| Box::pin(gate.clone().pass(placed)) as _
-    }
-
-    fn seen(&self) -> Vec<u64> {
-        self.seen.lock().expect("nobody panicked").clone()
-    }
-
-    fn begun(&self) -> u64 {
-        self.begun.load(Ordering::SeqCst)
-    }
-}
-
-fn clock() -> ManualClock {
-    ManualClock::at(Timestamp::from_millis(1_000_000))
-}
-
-async fn started(settings: Settings, clock: &ManualClock, module: Module) -> App {
-    let builder = App::builder().settings(settings).clock(Arc::new(clock.clone())).module(module);
-    let app = builder.build().await.unwrap_or_else(|error| panic!("{error}"));
-    app.start().await.expect("starts");
-    app
-}
-
-/// Lets others do what they can until it is so.
-async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Drives the clock in steps until it is so; answers how far.
-async fn driven_until(clock: &ManualClock, step: Duration, what: impl Fn() -> bool) -> Duration {
-    let begun = tidings::Clock::now(clock);
-    while !what() {
-        clock.advance(step);
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
-    }
-    tidings::Clock::now(clock).since(begun)
-}
-
-/// Ends an application whose clock nobody drives.
-async fn ended(app: App, clock: &ManualClock) -> tidings::Drained {
-    let ending = tokio::spawn(async move { app.shutdown().await });
-    driven_until(clock, Duration::from_millis(5), || ending.is_finished()).await;
-    ending.await.expect("no panic")
-}
-
-const MS: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn name_source_and_store_are_those_of_the_model_and_of_every_event() {
@@ -394,167 +280,25 @@ async fn a_pool_of_its_own_has_settings_of_its_own() {
 }
 
 #[tokio::test]
-async fn settings_of_pools_are_changed_while_they_run() {
-    let (clock, gate) = (clock(), Gate::new(0));
-    let toml = "store = \"memory:\"\n[buffered.shared]\noverflow = \"refuse\"\n\
-                [buffered.shared.queue]\nworkers = 1\nevents_max = 2\n";
-    let app = started(settings(toml), &clock, Module::new("orders").on(gate.handler().buffered())).await;
-    let figures = || app.buffered().figures().remove(0);
-    let publish = |order| app.publish(placed(order)).into_future();
-    publish(1).await.expect("room");
-    publish(2).await.expect("room");
-    assert!(matches!(publish(3).await, Err(PublishError::Full(_))));
-
-    let mut config = settings(toml).buffered;
-    config.shared.queue.events_max = 4;
-    config.shared.queue.workers = 3;
-    app.buffered().configure(config.clone()).expect("valid");
-    publish(3).await.expect("there is more room now");
-    until(|| figures().queue.workers.len() == 3).await;
-
-    config.shared.overflow = Overflow::DropNewest;
-    app.buffered().configure(config.clone()).expect("valid");
-    publish(4).await.expect("room");
-    assert_eq!(publish(5).await.expect("dropped").admission(), Admission::DroppedNewest);
-
-    // To the store, and back, although nothing was said of it when the application was built.
-    config.shared.overflow = Overflow::Spill;
-    app.buffered().configure(config.clone()).expect("valid");
-    assert_eq!(publish(6).await.expect("spilled").admission(), Admission::Spilled);
-    config.shared.overflow = Overflow::Refuse;
-    app.buffered().configure(config.clone()).expect("valid");
-    assert_eq!(
-        publish(7).await.expect("spilled").admission(),
-        Admission::Spilled,
-        "it must not overtake the other"
-    );
-    gate.permits.add_permits(100);
-    driven_until(&clock, MS, || gate.seen().len() == 6).await;
-    let mut seen = gate.seen();
-    let at = |order| seen.iter().position(|one| *one == order);
-    assert!(at(6) < at(7), "{seen:?}");
-    seen.sort_unstable();
-    assert_eq!(seen, [1, 2, 3, 4, 6, 7]);
-
-    let wrong = PoolConfig { input_per_second: Some(f64::NAN), ..config.shared.clone() };
-    let faults = app.buffered().configure(tidings::buffered::Config { shared: wrong, ..config.clone() });
-    assert!(faults.expect_err("not a number")[0].starts_with("shared.input_per_second: "));
-    config.shared.input_per_second = Some(1.0);
-    app.buffered().configure(config.clone()).expect("valid");
-    let refused =
-        async || matches!(publish(8).await, Err(PublishError::Full(full)) if full.why == NoRoom::Rate);
-    driven_until(&clock, MS, || figures().queue.events == 0).await;
-    until_spilled_rows_are_gone(&app, &clock).await;
-    publish(8).await.expect("one a second");
-    assert!(refused().await, "and no more");
-    ended(app, &clock).await;
-}
-
-/// Lets the pool see that nothing of it is in the store any more.
-async fn until_spilled_rows_are_gone(app: &App, clock: &ManualClock) {
-    let app = app.clone();
-    let settled = tokio::spawn(async move { app.settled().await });
-    driven_until(clock, MS, || settled.is_finished()).await;
-    settled.await.expect("no panic").expect("read");
-}
-
-#[tokio::test]
-async fn workers_are_scaled_while_they_run_and_nothing_is_lost() {
-    let (clock, gate) = (clock(), Gate::new(10_000));
-    let toml = "[buffered.shared.queue]\nworkers = 1\n";
-    let app = started(settings(toml), &clock, Module::new("orders").on(gate.handler().buffered())).await;
-    let workers = || app.buffered().figures()[0].queue.total();
-    for (round, wanted) in [4, 1, 20, 2].into_iter().enumerate() {
-        app.buffered().scale("", wanted).expect("a number that is allowed");
-        for order in 0..100 {
-            app.publish(placed(round as u64 * 100 + order)).await.expect("room");
+async fn so_many_dead_letters_are_kept_in_memory_and_over_so_many_somebody_is_told_once() {
+    for (kept, alert) in [(3, 1), (5, 4)] {
+        let toml = format!("[dead_letters]\nmemory_max = {kept}\nalert_over = {alert}");
+        let clock = clock();
+        let fail = |_: &OrderPlaced| Err::<(), _>(Failure::permanent("never"));
+        let app = started(settings(&toml), &clock, Module::new("orders").on(fail.buffered())).await;
+        let heard = Heard::of(&app);
+        for order in 0..6 {
+            app.publish(placed(order)).await.expect("room").handled().await;
         }
-        until(|| workers() == wanted).await;
+        let all = tidings::LetterFilter::default();
+        assert_eq!(app.dead_letters().count(&all).await.expect("in memory"), kept, "{toml}");
+        until(|| !heard.named("tidings.dead-letters.over").is_empty()).await;
+        app.dead_letters().discard_all(&all).await.expect("in memory");
+        until(|| !heard.named("tidings.dead-letters.under").is_empty()).await;
+        let over = heard.named("tidings.dead-letters.over");
+        assert_eq!(over.len(), 1, "{over:?}");
+        assert_eq!(over[0]["over"], alert);
+        assert!(over[0]["count"].as_u64() > Some(alert), "{over:?}");
+        ended(app, &clock).await;
     }
-    for wrong in [0, 21] {
-        assert!(app.buffered().scale("", wrong).is_err());
-    }
-    assert!(app.buffered().scale("nobody", 2).is_err());
-    until(|| gate.seen().len() == 400).await;
-    ended(app, &clock).await;
-}
-
-#[tokio::test]
-async fn handlers_come_and_go_while_it_runs() {
-    let (clock, first, second) = (clock(), Gate::new(100), Gate::new(100));
-    let module = Module::new("orders").on(first.handler().buffered());
-    let app = started(settings("store = \"memory:\""), &clock, module).await;
-    app.publish(placed(1)).await.expect("room").handled().await;
-
-    let buffered = app.add("late", second.handler().pool("late")).expect("a handler");
-    assert!(buffered.name().starts_with("late/"), "{buffered:?}");
-    let on_bus = app.add("late", second.handler()).expect("a handler");
-    app.publish(placed(2)).await.expect("room").handled().await;
-    until(|| second.seen().len() == 2).await;
-    app.bus().emit(&placed(3));
-    until(|| second.seen().len() == 4 && first.seen().len() == 3).await;
-
-    drop(on_bus);
-    buffered.remove();
-    assert_eq!(app.publish(placed(4)).await.expect("room").handled().await.len(), 1);
-    assert_eq!((first.seen(), second.seen().len()), (vec![1, 2, 3, 4], 4));
-
-    // What waits for a handler that goes is dropped, and its publisher learns it.
-    let slow = Gate::new(0);
-    let going = app.add("late", slow.handler().pool("late")).expect("a handler");
-    let begun = app.publish(placed(5)).await.expect("room");
-    until(|| slow.begun() == 1).await;
-    let waits = app.publish(placed(5)).await.expect("room");
-    going.remove();
-    slow.permits.add_permits(2);
-    let ends = |outcomes: Vec<tidings::buffered::Outcome>| {
-        let late = outcomes.into_iter().find(|outcome| outcome.handler.starts_with("late"));
-        late.map(|outcome| outcome.ended)
-    };
-    assert_eq!(ends(begun.handled().await), Some(Ended::Handled));
-    assert_eq!(ends(waits.handled().await), Some(Ended::Dropped("its handler was taken away")));
-
-    app.add("late", first.handler().pool("late")).expect("a handler").forever();
-    assert_eq!(app.publish(placed(6)).await.expect("room").handled().await.len(), 2);
-    let durable = app.add("late", first.handler().durable("late"));
-    assert!(durable.expect_err("not now").faults[0].contains("from the start"));
-    ended(app, &clock).await;
-}
-
-#[tokio::test]
-async fn a_pool_that_begins_late_brings_back_what_it_spilled() {
-    let (clock, gate) = (clock(), Gate::new(0));
-    let toml =
-        "store = \"memory:\"\n[buffered.pools.late]\noverflow = \"spill\"\nqueue = { events_max = 1 }\n";
-    let app = started(settings(toml), &clock, Module::new("orders")).await;
-    app.add("late", gate.handler().pool("late")).expect("a handler").forever();
-    let mut spilled = 0;
-    for order in 0..5 {
-        let receipt = app.publish(placed(order)).await.expect("room, or the store");
-        spilled += usize::from(receipt.admission() == Admission::Spilled);
-    }
-    assert!(spilled >= 4, "{spilled}");
-    gate.permits.add_permits(100);
-    driven_until(&clock, MS, || gate.seen().len() == 5).await;
-    assert_eq!(gate.seen(), [0, 1, 2, 3, 4]);
-    ended(app, &clock).await;
-}
-
-#[tokio::test]
-async fn what_a_listener_emits_while_an_event_is_published_reaches_buffered_handlers() {
-    let (clock, gate) = (clock(), Gate::new(100));
-    let app = started(Settings::default(), &clock, Module::new("orders").on(gate.handler().buffered())).await;
-    let bus = app.bus().clone();
-    let repeat = move |placed: &OrderPlaced| {
-        if placed.order == 1 {
-            bus.emit(&OrderPlaced { order: 2 });
-        }
-    };
-    app.bus().on(repeat).forever();
-    app.publish(placed(1)).await.expect("room");
-    until(|| gate.seen().len() == 2).await;
-    assert_eq!(ended(app, &clock).await, tidings::Drained::default());
-    let mut seen = gate.seen();
-    seen.sort_unstable();
-    assert_eq!(seen, [1, 2]);
 }

@@ -1,7 +1,8 @@
 //! Every setting of an application does what it says: each test here fails when the field it is about is ignored.
 //!
-//! What may change while it runs is in `changing.rs`. Those of queues and of durable subscriptions are tested where they act: `tidings-queue/tests`, `tidings-durable/tests`;
-//! how layers are laid over each other in `tidings-app/src/settings`.
+//! What may change while it runs is in `changing.rs`. Settings of queues and of durable subscriptions are tested where
+//! they act: `tidings-queue/tests`, `tidings-durable/tests`; how layers are laid over each other in
+//! `tidings-app/src/settings`.
 
 mod kit;
 

@@ -22,10 +22,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::{
     commands::{
-        backup, completions, dead, explain, export, find, info, ingest, lint, log, stats, stream,
+        backup, completions, dead, explain, export, find, flags, info, ingest, lint, log, stats, stream,
         subscription, tail, verify, view,
-        backup, completions, dead, export, find, flags, info, ingest, lint, log, stats, stream, subscription,
-        tail, verify, view,
     },
     global::Global,
 };

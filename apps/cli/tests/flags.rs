@@ -17,7 +17,10 @@ fn a_flag_is_set_listed_forgotten_and_kept_in_mind() {
     assert_eq!(set(&["set", "topic:order.**", "on"]), "topic:order.** was not set and is on\n");
     let listed = room.json(&["flags", "list"]);
     let of = |n: usize, field: &str| listed[n][field].clone();
-    assert_eq!((of(0, "flag"), of(0, "is"), of(0, "by")), (json!("beta"), json!({"percent": 25.0}), json!("ann")));
+    assert_eq!(
+        (of(0, "flag"), of(0, "is"), of(0, "by")),
+        (json!("beta"), json!({"percent": 25.0}), json!("ann"))
+    );
     assert_eq!((of(1, "flag"), of(1, "is")), (json!("topic:order.**"), json!("on")));
     assert_eq!(set(&["unset", "beta"]), "beta was 25 % and is not set\n");
     assert_eq!(room.json(&["flags", "list"]).len(), 1);

@@ -186,11 +186,7 @@ impl Letters {
     ///
     /// # Errors
     /// When they cannot be read, or `line` fails.
-    pub async fn export(
-        &self,
-        filter: &LetterFilter,
-        mut line: impl FnMut(&str) -> Handled,
-    ) -> Handled<u64> {
+    pub async fn export(&self, filter: &LetterFilter, mut line: impl FnMut(&str) -> Handled) -> Handled<u64> {
         let mut many = 0;
         for handler in self.of(filter).await? {
             let mut after: Option<Text> = None;

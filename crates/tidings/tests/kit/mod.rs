@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tidings::{ManualClock, Settings, Timestamp, prelude::*};
@@ -101,7 +101,9 @@ pub async fn started(settings: Settings, clock: &ManualClock, module: Module) ->
 
 /// Lets others do what they can until it is so.
 pub async fn until(what: impl Fn() -> bool) {
+    let given_up = Instant::now() + PATIENCE;
     while !what() {
+        assert!(Instant::now() < given_up, "what is waited for does not come");
         tokio::task::yield_now().await;
     }
 }
@@ -109,7 +111,9 @@ pub async fn until(what: impl Fn() -> bool) {
 /// Drives the clock in steps until it is so; answers how far.
 pub async fn driven_until(clock: &ManualClock, step: Duration, what: impl Fn() -> bool) -> Duration {
     let begun = tidings::Clock::now(clock);
+    let given_up = Instant::now() + PATIENCE;
     while !what() {
+        assert!(Instant::now() < given_up, "what is waited for does not come");
         clock.advance(step);
         for _ in 0..50 {
             tokio::task::yield_now().await;
@@ -124,5 +128,8 @@ pub async fn ended(app: App, clock: &ManualClock) -> tidings::Drained {
     driven_until(clock, Duration::from_millis(5), || ending.is_finished()).await;
     ending.await.expect("no panic")
 }
+
+/// How long a condition is waited for before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const MS: Duration = Duration::from_millis(1);

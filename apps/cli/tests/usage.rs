@@ -49,6 +49,7 @@ fn every_command_explains_itself() {
         "stats",
         "subscription",
         "dead",
+        "flags",
         "verify",
         "export",
         "backup",

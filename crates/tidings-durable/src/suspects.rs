@@ -10,11 +10,14 @@
 //! While a subscription has suspects, the others of its node wait, for up to [`QUIET`]: what they do could kill the
 //! process as well, and the wrong one would be blamed.
 
+mod lone;
+mod quiet;
+
 use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -24,8 +27,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidings_core::{Commit, DocumentChange, DocumentKey, DocumentWrite, Fence, Position, Text, Timestamp};
 use tidings_store::{Checkpoint, Error, Filter, Read};
-use tokio::sync::{Mutex as Turns, OwnedMutexGuard, watch};
 
+pub(crate) use self::{
+    lone::Lone,
+    quiet::{Quiet, Waiting},
+};
 use crate::{
     book::lease_name,
     node::Node,
@@ -76,47 +82,6 @@ pub(crate) struct Suspects {
     any: AtomicBool,
     others: Mutex<Option<Waiting>>,
     pub quiet: Arc<Quiet>,
-}
-
-/// What the subscriptions of a node know of each other.
-#[derive(Debug)]
-pub(crate) struct Quiet {
-    waiting: AtomicUsize,
-    changed: watch::Sender<()>,
-    turns: Arc<Turns<()>>,
-}
-
-impl Default for Quiet {
-    fn default() -> Self {
-        Self { waiting: AtomicUsize::new(0), changed: watch::channel(()).0, turns: Arc::default() }
-    }
-}
-
-impl Quiet {
-    /// The others wait while it lives.
-    pub(crate) fn begin(self: &Arc<Self>) -> Waiting {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        Waiting(self.clone())
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
-    }
-}
-
-/// Others wait for somebody.
-#[derive(Debug)]
-pub(crate) struct Waiting(Arc<Quiet>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.send_replace(());
-    }
 }
 
 /// Finds out how the run before ended, and writes down that this one begins.
@@ -302,62 +267,5 @@ impl Shared {
             self.told();
         }
         over
-    }
-}
-
-/// What a lane knows of the one that runs alone in it.
-#[derive(Debug, Default)]
-pub(crate) enum Lone {
-    #[default]
-    None,
-    /// One is to begin, or what the last one did is on its way into the store.
-    Waits,
-    /// One runs, and nothing else in the node.
-    Runs(OwnedMutexGuard<()>),
-}
-
-impl Lone {
-    /// Whether a call may begin, when `calls` run.
-    pub(crate) fn lets_begin(&self, suspects: &Suspects, calls: usize) -> bool {
-        match self {
-            Self::None if suspects.is_active() => calls == 0,
-            Self::None => !suspects.quiet.is_on(),
-            Self::Waits => false,
-            Self::Runs(_) => calls == 0,
-        }
-    }
-
-    /// Waits for its turn in the node, and names the one that is to run.
-    pub(crate) fn turn(
-        &mut self,
-        shared: &Arc<Shared>,
-        one: Position,
-    ) -> impl Future<Output = OwnedMutexGuard<()>> + Send + 'static {
-        let before = std::mem::replace(self, Self::Waits);
-        let shared = shared.clone();
-        async move {
-            let turn = match before {
-                Self::Runs(turn) => turn,
-                Self::None | Self::Waits => shared.suspects.quiet.turns.clone().lock_owned().await,
-            };
-            shared.name_suspect(Some(one)).await;
-            turn
-        }
-    }
-
-    /// It has run, and no other follows at once: it is another's turn when what it did is kept.
-    pub(crate) fn is_over(
-        &mut self,
-        shared: &Arc<Shared>,
-    ) -> Option<impl Future<Output = ()> + Send + 'static> {
-        if !matches!(self, Self::Runs(_)) {
-            return None;
-        }
-        let turn = std::mem::replace(self, Self::Waits);
-        let shared = shared.clone();
-        Some(async move {
-            shared.name_suspect(None).await;
-            drop(turn);
-        })
     }
 }

@@ -12,7 +12,9 @@ use crate::Timestamp;
 
 pub use desk::Letters;
 pub use letter::{DeadLetter, EDITS_MAX, Edit, GivenUp, Hidden, LetterFilter, Ran, scrubbed};
-pub use port::{DeadLetters, Decided, Decision, LetterFigures, LetterKeeper, LetterPage, REPLAY_CLAIM};
+pub use port::{
+    DeadLetters, Decided, Decision, LetterAndEvent, LetterFigures, LetterKeeper, LetterPage, REPLAY_CLAIM,
+};
 
 /// Why a delivery was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -43,8 +43,8 @@ pub use cx::{
 };
 pub use dead::{
     ATTEMPTS_KEPT, Attempt, DeadLetter, DeadLetters, Decided, Decision, EDITS_MAX, ERROR_BYTES_MAX, Edit,
-    GivenUp, Hidden, LetterFigures, LetterFilter, LetterKeeper, LetterPage, Letters, REPLAY_CLAIM, Ran,
-    Reason, keep_attempt, scrubbed,
+    GivenUp, Hidden, LetterAndEvent, LetterFigures, LetterFilter, LetterKeeper, LetterPage, Letters,
+    REPLAY_CLAIM, Ran, Reason, keep_attempt, scrubbed,
 };
 pub use document::{DocumentValue, TypedDocument, View};
 pub use envelope::{

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tidings_core::{
     BoxFuture, Commit, DeadLetter, DeadLetters, Decided, Decision, DocumentChange, DocumentKey,
-    DocumentWrite, DueChange, DueRow, Envelope, Failure, GivenUp, Handled, LetterFigures, LetterFilter,
+    DocumentWrite, DueChange, DueRow, Failure, GivenUp, Handled, LetterAndEvent, LetterFigures, LetterFilter,
     LetterKeeper, LetterPage, OrFail, REPLAY_CLAIM, Text, Timestamp,
 };
 use tidings_store::{Document, DocumentQuery, Error, PAGE_EVENTS_MAX, Tenants};
@@ -253,11 +253,7 @@ impl DeadLetters for StoredLetters {
         })
     }
 
-    fn get<'a>(
-        &'a self,
-        handler: &'a str,
-        entry: &'a str,
-    ) -> BoxFuture<'a, Handled<Option<(DeadLetter, Option<Envelope>)>>> {
+    fn get<'a>(&'a self, handler: &'a str, entry: &'a str) -> BoxFuture<'a, Handled<Option<LetterAndEvent>>> {
         Box::pin(async move {
             let Some((letter, _)) = self.found(handler, entry).await? else { return Ok(None) };
             let event = event_of(&self.operator.store, &self.operator.config.tenant, &letter).await?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use parking_lot::Mutex;
 use tidings_core::{
-    BoxFuture, DeadLetter, DeadLetters, Decided, Decision, Envelope, GivenUp, Handled, LetterFigures,
+    BoxFuture, DeadLetter, DeadLetters, Decided, Decision, GivenUp, Handled, LetterAndEvent, LetterFigures,
     LetterFilter, LetterKeeper, LetterPage, REPLAY_CLAIM, Text, Timestamp,
 };
 use tokio::sync::watch;
@@ -100,11 +100,7 @@ impl DeadLetters for MemoryDeadLetters {
         ready(Ok(many as u64))
     }
 
-    fn get<'a>(
-        &'a self,
-        handler: &'a str,
-        entry: &'a str,
-    ) -> BoxFuture<'a, Handled<Option<(DeadLetter, Option<Envelope>)>>> {
+    fn get<'a>(&'a self, handler: &'a str, entry: &'a str) -> BoxFuture<'a, Handled<Option<LetterAndEvent>>> {
         let found = self.state.lock().letters.get(entry).filter(|one| *one.handler == *handler).cloned();
         ready(found.map(|letter| letter.envelope().map(|event| (letter, event))).transpose())
     }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{DeadLetter, DeadLetters, Decided, Decision, LetterFigures, LetterFilter, LetterPage};
+use super::{
+    DeadLetter, DeadLetters, Decided, Decision, LetterAndEvent, LetterFigures, LetterFilter, LetterPage,
+};
 use crate::{Attribute, Clock, Envelope, Failure, Handled, OrFail, Text, Timestamp, cloudevents};
 
 /// How many letters are read at once where all of them are.
@@ -95,7 +97,7 @@ impl Letters {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn get(&self, handler: &str, entry: &str) -> Handled<Option<(DeadLetter, Option<Envelope>)>> {
+    pub async fn get(&self, handler: &str, entry: &str) -> Handled<Option<LetterAndEvent>> {
         self.kept.get(handler, entry).await
     }
 

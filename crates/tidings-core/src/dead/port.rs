@@ -70,6 +70,9 @@ pub struct LetterFigures {
     pub dropped: u64,
 }
 
+/// A dead letter and, where it could be found, its event.
+pub type LetterAndEvent = (DeadLetter, Option<crate::Envelope>);
+
 /// The dead letters of an application. [`Letters`](super::Letters) is the comfortable way to them.
 pub trait DeadLetters: Send + Sync + 'static {
     /// The handlers that have, or had, dead letters, in order.
@@ -98,11 +101,7 @@ pub trait DeadLetters: Send + Sync + 'static {
     /// One of them.
     ///
     /// The failure inside: it cannot be read.
-    fn get<'a>(
-        &'a self,
-        handler: &'a str,
-        entry: &'a str,
-    ) -> BoxFuture<'a, Handled<Option<(DeadLetter, Option<crate::Envelope>)>>>;
+    fn get<'a>(&'a self, handler: &'a str, entry: &'a str) -> BoxFuture<'a, Handled<Option<LetterAndEvent>>>;
 
     /// Decides about some of a handler's. A second decision about the same one while the first is being carried out is
     /// refused.

@@ -22,7 +22,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["ingest", "-", "--stream-by", "mood"], "possible values: subject"),
         (&["view", "a", "--where", "field"], "`field=value`"),
         (&["dead"], "Usage:"),
-        (&["dead", "replay", "a"], "<POSITION|--all|"),
+        (&["dead", "replay", "a"], "<ENTRY|--all|"),
         (&["dead", "discard", "a", "1", "--all"], "cannot be used with"),
         (&["dead", "list", "--reason", "boredom"], "possible values: permanent"),
         (&["subscription", "reset", "a", "--to", "x"], "invalid digit"),

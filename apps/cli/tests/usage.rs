@@ -24,7 +24,7 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["dead"], "Usage:"),
         (&["dead", "replay", "a"], "<ENTRY|--all|"),
         (&["dead", "discard", "a", "1", "--all"], "cannot be used with"),
-        (&["dead", "list", "--reason", "boredom"], "possible values: permanent"),
+        (&["dead", "list", "--reason", "boredom"], "there are permanent"),
         (&["subscription", "reset", "a", "--to", "x"], "invalid digit"),
         (&["completions", "cmd"], "possible values: bash"),
     ] {

@@ -221,6 +221,16 @@ async fn a_replay_goes_to_the_failed_handler_only_and_in_order_and_what_succeeds
         }
         let most = if at.0 == Where::Durable { 3 } else { 20 };
         until(|| async { other.seen().len() == 20 && shop.letters().await.len() == most }).await;
+        // On the bus calls are concurrent, also of one key: there the order is that of giving up.
+        let mut occurred: Vec<u64> = (20..40).collect();
+        if at.0 == Where::Bus {
+            occurred.clear();
+            for letter in shop.letters().await {
+                let found = shop.app.dead_letters().get(&shop.handler, &letter.entry).await.expect("read");
+                let event = found.and_then(|(_, event)| event).expect("its event");
+                occurred.push(event.decode::<Paid>().expect("as it was").cents);
+            }
+        }
         shop.bank.open();
         shop.bank.seen.lock().expect("nobody panicked").clear();
         let all = LetterFilter::handler(shop.handler.clone());
@@ -230,7 +240,8 @@ async fn a_replay_goes_to_the_failed_handler_only_and_in_order_and_what_succeeds
         let seen = shop.bank.seen();
         for order in 0..3 {
             let cents: Vec<u64> = seen.iter().filter(|one| one.0 == order).map(|one| one.1).collect();
-            assert_eq!(cents, (20..40).filter(|cents| cents % 3 == order).collect::<Vec<_>>(), "{at:?}");
+            let expected = occurred.iter().copied().filter(|cents| cents % 3 == order);
+            assert_eq!(cents, expected.collect::<Vec<_>>(), "{at:?}");
         }
         assert_eq!(other.seen().len(), 20, "{at:?}: nobody else is called again");
         shop.app.shutdown().await;

@@ -144,7 +144,7 @@ pub async fn purge(purge: Purge, global: &Global) -> anyhow::Result<ExitCode> {
 
 /// How many a purge would forget now.
 async fn old(letters: &Letters, filter: &tidings::LetterFilter, age: Duration) -> anyhow::Result<u64> {
-    Ok(letters.count(&letters.older(filter, age)).await.map_err(failed)?)
+    letters.count(&letters.older(filter, age)).await.map_err(failed)
 }
 
 pub async fn edit(edit: Edit, global: &Global) -> anyhow::Result<ExitCode> {

@@ -231,10 +231,33 @@ pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<Strin
             Ok(_) => {}
             Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
         }
+        if registration.batches.is_some() {
+            faults.extend(unkept(registration).into_iter().map(|what| {
+                fault(format!("{what}: in memory, a handler of batches keeps retries and a timeout only; say `.durable(\"…\")`"))
+            }));
+        }
         let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());
         let settings = settings.unwrap_or_default().into_iter();
         faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
     }
+}
+
+/// What a handler of batches asks for that is not kept where it gathers in memory.
+fn unkept(registration: &Registration) -> Vec<&'static str> {
+    let policy = &registration.policy;
+    let asked = [
+        ("policy.flag", policy.flag.is_some()),
+        ("policy.deadline", policy.deadline.is_some()),
+        ("policy.quarantine_after", policy.quarantine_after.is_some()),
+        ("policy.idempotency", policy.idempotency.is_some()),
+        ("policy.shed", policy.shed.is_some()),
+        ("policy.rate", policy.rate.is_some()),
+        ("policy.circuit", policy.circuit.is_some()),
+        ("policy.bulkhead", policy.bulkhead.is_some()),
+        ("policy.dead", policy.dead.is_some()),
+        ("fallback", registration.fallback.is_some()),
+    ];
+    asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(what, _)| what).collect()
 }
 
 fn flags(settings: &Settings, clock: &dyn Clock, faults: &mut Vec<String>) -> Arc<MemoryFlags> {

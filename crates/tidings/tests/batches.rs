@@ -326,3 +326,18 @@ async fn settings_of_batches_that_mean_nothing_do_not_build() {
         assert!(faults[0].contains("in_batches.items"), "{faults:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_batch_in_memory_cannot_keep_of_its_policy_is_refused_at_the_start() {
+    async fn index(_: Batched<Delivered<Envelope>>) -> Result<(), Failed<()>> {
+        Ok(())
+    }
+    let policy = Policy::new().bulkhead(2).flag("indexing").timeout(std::time::Duration::from_secs(1));
+    let handler = index.in_batches(Batching::new()).topic("order.*").policy(policy);
+    let built = App::builder().module(Module::new("search").on(handler.clone())).build().await;
+    let faults = built.err().expect("it would be ignored").faults;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].contains("policy.flag") && faults[1].contains("policy.bulkhead"), "{faults:?}");
+    let durable = App::builder().store("memory:").module(Module::new("search").on(handler.durable("index")));
+    assert!(durable.build().await.is_ok(), "behind a durable subscription it is kept");
+}

@@ -389,7 +389,7 @@ fn settings_of_a_flow_that_mean_nothing_are_refused() {
         let zero = Policy::new().timeout(Duration::ZERO).retry(Retry::none().jitter(f64::NAN));
         assert_eq!(
             kind(Flow::of(batch(1)).policy(zero).start(none)),
-            of(&["policy.retry.jitter", "policy.timeout"])
+            of(&["policy.timeout", "policy.retry.jitter"])
         );
     });
     assert_eq!(kind(Flow::of(batch(1)).start(none)).0, ErrorKind::NoRuntime);

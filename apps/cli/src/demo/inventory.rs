@@ -8,6 +8,7 @@ use tidings::{Cx, Envelope, Event, Failure, Handled, Module, Subscribe, View};
 use super::events::{
     OrderPlaced, PaymentDeclined, StockRanShort, StockReceived, StockReleased, StockReserved,
 };
+use super::shop::killed_on_purpose;
 
 /// The shelves, one document an item.
 pub const SHELVES: View = View::new("shelves");
@@ -37,7 +38,8 @@ pub fn inventory() -> Module {
         .topic(StockReceived::INFO.name)
         .topic(OrderPlaced::INFO.name)
         .topic(PaymentDeclined::INFO.name)
-        .durable("inventory");
+        .durable("inventory")
+        .policy(killed_on_purpose());
     Module::new("inventory")
         .on(shelves)
         .publishes::<StockReserved>()

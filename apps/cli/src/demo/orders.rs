@@ -8,6 +8,7 @@ use tidings::{Cx, Envelope, Event, Failure, Handled, Module, Subscribe, View};
 use super::events::{
     Line, OrderCancelled, OrderCompleted, OrderPlaced, ParcelShipped, Reason, StockRanShort, StockReleased,
 };
+use super::shop::killed_on_purpose;
 
 /// The orders, one document each, to be listed by how they stand.
 pub const ORDERS: View = View::new("orders").indexed(&["status"]);
@@ -31,7 +32,8 @@ pub fn orders() -> Module {
         .topic(ParcelShipped::INFO.name)
         .topic(StockRanShort::INFO.name)
         .topic(StockReleased::INFO.name)
-        .durable("orders");
+        .durable("orders")
+        .policy(killed_on_purpose());
     Module::new("orders").on(follow).publishes::<OrderCompleted>().publishes::<OrderCancelled>().view(ORDERS)
 }
 

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use tidings::{Cx, Handled, Module, On, OrFail, Policy, Retry, Subscribe, View, WithDependency};
+use tidings::{Cx, Handled, Module, On, OrFail, Retry, Subscribe, View, WithDependency};
 
 use super::events::{PaymentCharged, PaymentDeclined, StockReserved};
+use super::shop::killed_on_purpose;
 
 /// The till: one document, `total`.
 pub const TILL: View = View::new("till");
@@ -15,7 +16,7 @@ pub const TILL: View = View::new("till");
 /// The module.
 pub fn payments() -> Module {
     let ask_again = Retry::exponential(Duration::from_millis(20), Duration::from_millis(500)).attempts(6);
-    let policy = Policy::new().retry(ask_again).timeout(Duration::from_secs(5));
+    let policy = killed_on_purpose().retry(ask_again).timeout(Duration::from_secs(5));
     Module::new("payments")
         .on(charge.with(Bank).durable("payments").policy(policy))
         .publishes::<PaymentCharged>()

@@ -6,13 +6,15 @@
 use tidings::{Cx, Handled, Module, On, OrFail, Subscribe, View};
 
 use super::events::{ParcelShipped, PaymentCharged};
+use super::shop::killed_on_purpose;
 
 /// What has been sent, one document an item.
 pub const PARCELS: View = View::new("parcels");
 
 /// The module.
 pub fn shipping() -> Module {
-    Module::new("shipping").on(ship.durable("shipping")).publishes::<ParcelShipped>().view(PARCELS)
+    let ship = ship.durable("shipping").policy(killed_on_purpose());
+    Module::new("shipping").on(ship).publishes::<ParcelShipped>().view(PARCELS)
 }
 
 async fn ship(charged: On<PaymentCharged>, cx: Cx) -> Handled {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, ensure};
-use tidings::{App, Build, durable::Status, store::AnyStore};
+use tidings::{App, Build, Policy, durable::Status, store::AnyStore};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
@@ -38,6 +38,12 @@ pub struct Run {
     pub after: Seen,
     /// How its subscriptions did.
     pub status: Vec<Status>,
+}
+
+/// Policy of every handler: the demo is killed from outside again and again, and none of the events that were in hand is
+/// to blame. Otherwise the second time it died with one it would be quarantined.
+pub fn killed_on_purpose() -> Policy {
+    Policy::new().quarantine_after(1_000)
 }
 
 /// The application.

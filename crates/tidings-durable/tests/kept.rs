@@ -30,7 +30,7 @@ fn a_flag_set_in_the_store_is_noticed_by_a_running_node_within_a_second_and_come
     let node = world.start_among(World::config(), around, [handler.policy(once().flag("beta"))]);
     let (followed, stop) = (flags(&world).over(copy.clone()), CancellationToken::new());
     let ended = stop.clone();
-    world.run(async { tokio::spawn(followed.follow(ended)) });
+    world.run(async { drop(tokio::spawn(followed.follow(ended))) });
     let mut put = 0;
     let mut expect = |flag: Option<Option<Flag>>, handled: usize| {
         if let Some(flag) = flag {

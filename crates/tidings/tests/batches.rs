@@ -332,10 +332,10 @@ async fn what_a_batch_in_memory_cannot_keep_of_its_policy_is_refused_at_the_star
     async fn index(_: Batched<Delivered<Envelope>>) -> Result<(), Failed<()>> {
         Ok(())
     }
-    let policy = Policy::new().bulkhead(2).flag("indexing").timeout(std::time::Duration::from_secs(1));
+    let policy = Policy::new().bulkhead(2).flag("indexing").timeout(Duration::from_secs(1));
     let handler = index.in_batches(Batching::new()).topic("order.*").policy(policy);
     let built = App::builder().module(Module::new("search").on(handler.clone())).build().await;
-    let faults = built.err().expect("it would be ignored").faults;
+    let faults = built.expect_err("it would be ignored").faults;
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[0].contains("policy.flag") && faults[1].contains("policy.bulkhead"), "{faults:?}");
     let durable = App::builder().store("memory:").module(Module::new("search").on(handler.durable("index")));

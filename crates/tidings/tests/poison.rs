@@ -25,7 +25,7 @@ const POISON: u64 = 70;
 const ORDERS: u64 = 200;
 
 async fn count(placed: On<OrderPlaced>, cx: Cx) -> Handled {
-    if placed.order % 3 == 0 {
+    if placed.order.is_multiple_of(3) {
         tokio::task::yield_now().await;
     }
     if placed.order == POISON && std::env::var(STORE).is_ok() {

@@ -101,7 +101,12 @@ pub fn processor_share(span: Duration) -> anyhow::Result<f64> {
     let spent = || -> anyhow::Result<u64> {
         let mut nanos = 0;
         for task in std::fs::read_dir("/proc/self/task")? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            let text = match std::fs::read_to_string(task?.path().join("schedstat")) {
+                Ok(text) => text,
+                // It has ended since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
             nanos += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
         }
         Ok(nanos)
@@ -110,7 +115,7 @@ pub fn processor_share(span: Duration) -> anyhow::Result<f64> {
     while begun.elapsed() < span {
         thread::park_timeout(span.saturating_sub(begun.elapsed()));
     }
-    Ok((spent()? - before) as f64 / begun.elapsed().as_nanos() as f64)
+    Ok(spent()?.saturating_sub(before) as f64 / begun.elapsed().as_nanos() as f64)
 }
 
 #[cfg(test)]

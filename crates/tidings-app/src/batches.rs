@@ -155,12 +155,7 @@ impl Caller {
         let deliveries = contexts.into_iter().map(deliver).collect();
         let call = AssertUnwindSafe(async { (self.batches.handler)(deliveries, cause).await });
         let answer = call.catch_unwind().await;
-        let answer = answer.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            let failure = format!("the handler panicked: {}", text.unwrap_or("no message"));
-            vec![Err(Failure::transient(failure)); items.len()]
-        });
+        let answer = answer.unwrap_or_else(|panic| vec![Err(Failure::panicked(&*panic)); items.len()]);
         let (mut all, mut results) = (Ok(Effects::default()), Vec::new());
         let (mut places, mut written, mut cut) = (vec![false; items.len()], HashSet::new(), HashSet::new());
         for (place, (closed, answer)) in together.close().into_iter().zip(answer).enumerate() {

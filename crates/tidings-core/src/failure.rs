@@ -1,6 +1,6 @@
 //! How a handler says that it failed, and whether trying again can help.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// Whether trying again can help. The one classification of errors in the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -88,6 +88,13 @@ impl Failure {
     /// A failure of `kind` because of `source`, whose text becomes the message.
     pub fn of(kind: Kind, source: impl StdError + Send + Sync + 'static) -> Self {
         Self { kind, wish: None, message: source.to_string().into(), source: Some(Arc::new(source)) }
+    }
+
+    /// The failure of a handler that panicked, with what it said. A panic is a failed attempt, so it is transient.
+    pub fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
     }
 
     /// What the handler wants done instead of what its policy says.

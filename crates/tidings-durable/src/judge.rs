@@ -241,9 +241,3 @@ pub(crate) fn outcome<T>(
         (Ok(()), Err(Refused::Failure(failure))) | (Err(failure), _) => Err(broken(failure)),
     }
 }
-
-pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Failure::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
-}

@@ -1,6 +1,6 @@
 //! Direct calls under a whole policy.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, task::Poll, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, task::Poll, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -93,7 +93,7 @@ impl Guard {
     {
         let future = match std::panic::catch_unwind(call) {
             Ok(future) => AssertUnwindSafe(future).catch_unwind(),
-            Err(panic) => return Err(panicked(&*panic)),
+            Err(panic) => return Err(Failure::panicked(&*panic)),
         };
         let mut future = Box::pin(future);
         // What is ready at once needs no timer.
@@ -106,12 +106,6 @@ impl Guard {
                 }
             },
         };
-        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
     }
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
-    Failure::transient(format!("panicked: {}", said.as_deref().unwrap_or("with no message")))
 }

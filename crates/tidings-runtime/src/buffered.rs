@@ -29,7 +29,7 @@ use crate::{
     caller::Caller,
     figures::PoolFigures,
     limit::Limit,
-    pool::{Pool, Slot},
+    pool::{Pool, Refused, Slot},
     spill::Spiller,
     watch,
 };
@@ -233,6 +233,7 @@ impl Buffered {
             ground.outside.clone(),
             ground.clock.clone(),
             ground.notices.clone(),
+            Refused::Waits,
         );
         let queue =
             Queue::start(config.queue.clone(), pool.clone(), ground.clock.clone(), ground.runtime.clone())?;

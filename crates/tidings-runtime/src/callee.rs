@@ -1,7 +1,6 @@
 //! One handler and how it is called once: its context, its panic, its timeout, and what it asked for.
 
 use std::{
-    any::Any,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -88,7 +87,7 @@ impl Callee {
         };
         let (cx, open) = Cx::open(info, subscriber);
         let mut future = match catch_unwind(AssertUnwindSafe(|| handler(envelope, cx))) {
-            Err(panic) => return Calling::Done(Err(panicked(&*panic))),
+            Err(panic) => return Calling::Done(Err(Failure::panicked(&*panic))),
             Ok(Call::Done(result)) => {
                 return self.finish(handler, result, open, envelope, attempt, timeout, conflicts);
             }
@@ -99,7 +98,7 @@ impl Callee {
             Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()))
         }));
         match first {
-            Err(panic) => Calling::Done(Err(panicked(&*panic))),
+            Err(panic) => Calling::Done(Err(Failure::panicked(&*panic))),
             Ok(Poll::Ready(result)) => {
                 self.finish(handler, result, open, envelope, attempt, timeout, conflicts)
             }
@@ -109,7 +108,9 @@ impl Callee {
                 Calling::Waiting(Box::pin(async move {
                     let future = AssertUnwindSafe(future).catch_unwind();
                     let result = match futures_util::future::select(future, sleep).await {
-                        Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+                        Either::Left((result, _)) => {
+                            result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
+                        }
                         Either::Right(_) => Err(Failure::transient(format!("no answer within {timeout:?}"))),
                     };
                     match me.finish(handler, result, open, &envelope, attempt, timeout, conflicts) {
@@ -174,11 +175,4 @@ impl std::fmt::Debug for Callee {
 fn is_nothing(effects: &Effects) -> bool {
     // What was only read is no condition of anything.
     effects.events.is_empty() && effects.writes.is_empty()
-}
-
-/// A panic is a failed attempt.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Failure::transient(format!("the handler panicked: {}", text.unwrap_or("no message")))
 }

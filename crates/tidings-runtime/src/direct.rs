@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Callee, Ended, Notice, Outside, PoolConfig,
     job::Job,
-    pool::{Pool, Slot},
+    pool::{Pool, Refused, Slot},
     receipt::{Outcomes, Told},
 };
 
@@ -38,7 +38,7 @@ impl Direct {
         clock: Arc<dyn Clock>,
         notices: Arc<dyn Fn(Notice) + Send + Sync>,
     ) -> Self {
-        Self(Pool::direct(Text::from("bus"), &PoolConfig::default(), outside, clock, notices))
+        Self(Pool::new(Text::from("bus"), &PoolConfig::default(), outside, clock, notices, Refused::Fails))
     }
 
     /// Adds a handler.

@@ -45,6 +45,15 @@ impl Counts {
     }
 }
 
+/// What becomes of a delivery that its policy refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It waits in the queue, and uses no attempt.
+    Waits,
+    /// It fails at once, for nothing keeps it.
+    Fails,
+}
+
 /// The part of a pool that its workers share.
 pub(crate) struct Pool {
     me: Weak<Pool>,
@@ -58,8 +67,7 @@ pub(crate) struct Pool {
     /// Deliveries that waited longer than they should.
     pub late: AtomicU64,
     late_after: AtomicU64,
-    /// Whether a delivery that its policy refuses waits here, or fails at once.
-    keeps: bool,
+    refused: Refused,
     changes: Mutex<()>,
 }
 
@@ -70,28 +78,7 @@ impl Pool {
         outside: Arc<dyn Outside>,
         clock: Arc<dyn Clock>,
         notices: Arc<dyn Fn(Notice) + Send + Sync>,
-    ) -> Arc<Self> {
-        Self::of(name, config, outside, clock, notices, true)
-    }
-
-    /// A pool whose deliveries are in nobody's queue.
-    pub fn direct(
-        name: Text,
-        config: &PoolConfig,
-        outside: Arc<dyn Outside>,
-        clock: Arc<dyn Clock>,
-        notices: Arc<dyn Fn(Notice) + Send + Sync>,
-    ) -> Arc<Self> {
-        Self::of(name, config, outside, clock, notices, false)
-    }
-
-    fn of(
-        name: Text,
-        config: &PoolConfig,
-        outside: Arc<dyn Outside>,
-        clock: Arc<dyn Clock>,
-        notices: Arc<dyn Fn(Notice) + Send + Sync>,
-        keeps: bool,
+        refused: Refused,
     ) -> Arc<Self> {
         let pace = pace(config, clock.now());
         Arc::new_cyclic(|me| Self {
@@ -105,7 +92,7 @@ impl Pool {
             pace: ArcSwap::from_pointee(pace),
             late: AtomicU64::new(0),
             late_after: AtomicU64::new(micros(config.latency_target)),
-            keeps,
+            refused,
             changes: Mutex::default(),
         })
     }
@@ -275,7 +262,7 @@ impl Pool {
     }
 
     fn put_off(&self, slot: &Slot, job: Job, after: Duration, why: &'static str) -> Step<Job> {
-        if self.keeps {
+        if self.refused == Refused::Waits {
             return Step::Again { item: job, after };
         }
         Counts::add(&self.counts.refused);
@@ -334,7 +321,7 @@ impl Pool {
     }
 
     fn place(&self) -> Ran {
-        if self.keeps { Ran::Buffered } else { Ran::Bus }
+        if self.refused == Refused::Waits { Ran::Buffered } else { Ran::Bus }
     }
 
     /// Keeps the delivery as a dead letter; until that is done, its key waits.

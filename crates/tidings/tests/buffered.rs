@@ -9,7 +9,7 @@ use std::{
 };
 
 use tidings::{
-    Circuit, ManualClock, Priority, PublishError, Rate, Reason, Timestamp,
+    BoxFuture, Circuit, ManualClock, Priority, PublishError, Rate, Reason, Timestamp,
     buffered::{Admission, Config, Ended, NoRoom, Overflow, PoolConfig, QueueConfig},
     prelude::*,
 };
@@ -157,17 +157,25 @@ async fn what_is_emitted_on_the_bus_reaches_buffered_handlers_once_and_so_does_w
     app.shutdown().await;
 }
 
+/// A handler that waits at the door and then notes the step.
+fn behind(
+    door: &Door,
+    seen: &Arc<Mutex<Vec<u64>>>,
+) -> impl Fn(On<OrderPlaced>, Cx) -> BoxFuture<'static, Handled> + Send + Sync + 'static {
+    let (door, seen) = (door.clone(), seen.clone());
+    move |event, _| {
+        let (door, seen) = (door.clone(), seen.clone());
+        Box::pin(async move {
+            door.pass().await;
+            seen.lock().expect("nobody panicked").push(event.step);
+            Ok(())
+        })
+    }
+}
+
 async fn full(overflow: Overflow, keep_dropped: bool) -> (App, Door, Arc<Mutex<Vec<u64>>>) {
     let (door, seen) = (Door::default(), Arc::new(Mutex::new(Vec::new())));
-    let (waited, noted) = (door.clone(), seen.clone());
-    let handle = move |event: On<OrderPlaced>, _: Cx| {
-        let (waited, noted) = (waited.clone(), noted.clone());
-        async move {
-            waited.pass().await;
-            noted.lock().expect("nobody panicked").push(event.step);
-            Ok(())
-        }
-    };
+    let handle = behind(&door, &seen);
     let config = pool(|pool| {
         pool.queue = QueueConfig { workers: 1, events_max: 4, ..QueueConfig::default() };
         pool.overflow = overflow;
@@ -274,15 +282,7 @@ async fn a_full_queue_has_the_publisher_call_the_handler_itself() {
 #[tokio::test]
 async fn a_full_queue_spills_to_the_store_and_brings_back_in_order() {
     let (door, seen) = (Door::default(), Arc::new(Mutex::new(Vec::new())));
-    let (waited, noted) = (door.clone(), seen.clone());
-    let handle = move |event: On<OrderPlaced>, _: Cx| {
-        let (waited, noted) = (waited.clone(), noted.clone());
-        async move {
-            waited.pass().await;
-            noted.lock().expect("nobody panicked").push(event.step);
-            Ok(())
-        }
-    };
+    let handle = behind(&door, &seen);
     let config = pool(|pool| {
         pool.queue = QueueConfig { workers: 1, events_max: 4, ..QueueConfig::default() };
         pool.overflow = Overflow::Spill;
@@ -374,15 +374,7 @@ async fn an_event_reaches_all_of_its_handlers_or_none() {
 #[tokio::test]
 async fn critical_events_overtake_low_ones_that_wait() {
     let (door, seen) = (Door::default(), Arc::new(Mutex::new(Vec::new())));
-    let (waited, noted) = (door.clone(), seen.clone());
-    let handle = move |event: On<OrderPlaced>, _: Cx| {
-        let (waited, noted) = (waited.clone(), noted.clone());
-        async move {
-            waited.pass().await;
-            noted.lock().expect("nobody panicked").push(event.step);
-            Ok(())
-        }
-    };
+    let handle = behind(&door, &seen);
     let config = pool(|pool| {
         pool.queue = QueueConfig { workers: 1, concurrency: 1, ..QueueConfig::default() };
     });

@@ -22,7 +22,7 @@ use super::{Done, Gathered, Gathering};
 use crate::{
     book::{Group, Offered},
     delivery::{Accepted, Delivery, Outcome},
-    judge::{Fit, Next, dead, not_by_fallback, outcome, panicked},
+    judge::{Fit, Next, dead, not_by_fallback, outcome},
     lane::called_within,
 };
 
@@ -186,7 +186,7 @@ impl Gathering {
         let call = match call {
             Ok(call) => AssertUnwindSafe(call).catch_unwind(),
             Err(panic) => {
-                let answer = Err(panicked(&*panic));
+                let answer = Err(Failure::panicked(&*panic));
                 return self.called(Called { members, together, permit, answer }).await;
             }
         };
@@ -195,7 +195,7 @@ impl Gathering {
         self.running.push(Box::pin(async move {
             let timeout = permit.timeout();
             let answer = match select(call, shared.clock.sleep(timeout)).await {
-                Either::Left((answer, _)) => answer.map_err(|panic| panicked(&*panic)),
+                Either::Left((answer, _)) => answer.map_err(|panic| Failure::panicked(&*panic)),
                 Either::Right(_) => Err(Failure::transient(format!("no answer within {timeout:?}"))),
             };
             Done::Called(Called { members, together, permit, answer })

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::Lane;
 use crate::{
     delivery::{Accepted, Delivery, Outcome},
-    judge::{Fit, Next, dead, not_by_fallback, outcome, panicked},
+    judge::{Fit, Next, dead, not_by_fallback, outcome},
     suspects::Lone,
 };
 
@@ -57,12 +57,12 @@ impl Lane {
         let call =
             std::panic::catch_unwind(AssertUnwindSafe(|| (shared.handler)(&delivery.event.envelope, cx)));
         let result = match call {
-            Err(panic) => Err(panicked(&*panic)),
+            Err(panic) => Err(Failure::panicked(&*panic)),
             Ok(Call::Done(result)) => result,
             Ok(Call::Waiting(future)) => {
                 let mut future = AssertUnwindSafe(future).catch_unwind();
                 match futures_util::poll!(&mut future) {
-                    Poll::Ready(result) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+                    Poll::Ready(result) => result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic))),
                     Poll::Pending => {
                         let (clock, timeout) = (shared.clock.clone(), permit.timeout());
                         let permit = permit.keep();
@@ -71,7 +71,7 @@ impl Lane {
                             let result =
                                 match futures_util::future::select(future, clock.sleep(timeout)).await {
                                     Either::Left((result, _)) => {
-                                        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
+                                        result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic)))
                                     }
                                     Either::Right(_) => {
                                         Err(Failure::transient(format!("no answer within {timeout:?}")))
@@ -179,7 +179,7 @@ pub(crate) fn called_within(
     Box::pin(async move {
         let call = Box::pin(call.catch_unwind());
         match futures_util::future::select(call, sleep).await {
-            Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(panicked(&*panic))),
+            Either::Left((result, _)) => result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic))),
             Either::Right(_) => Err(Failure::transient(format!("no answer within {timeout:?}"))),
         }
     })

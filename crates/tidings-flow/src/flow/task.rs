@@ -1,7 +1,6 @@
 //! The task of a flow: it waits, and calls the consumer.
 
 use std::{
-    any::Any,
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
@@ -84,12 +83,12 @@ impl<O: Operator> Task<O> {
     async fn call(&self, out: Arc<O::Out>) -> Result<(), Failed<O::Out>> {
         let call = match catch_unwind(AssertUnwindSafe(|| (self.consumer)(out))) {
             Ok(call) => AssertUnwindSafe(call).catch_unwind(),
-            Err(panic) => return Err(panicked(panic).into()),
+            Err(panic) => return Err(Failure::panicked(&*panic).into()),
         };
         let timeout = self.policy.call_timeout();
         tokio::select! {
             biased;
-            answer = call => answer.unwrap_or_else(|panic| Err(panicked(panic).into())),
+            answer = call => answer.unwrap_or_else(|panic| Err(Failure::panicked(&*panic).into())),
             () = self.shared.clock.sleep(timeout) => {
                 Err(Failure::transient(format!("no answer within {timeout:?}")).into())
             }
@@ -114,7 +113,7 @@ impl<O: Operator> Task<O> {
         if let Some(hook) = &self.hook
             && let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(given_up)))
         {
-            let failure = panicked(panic);
+            let failure = Failure::panicked(&*panic);
             self.shared.state.lock().figures.lost += 1;
             tracing::error!(%failure, "who is told of what a flow gives up failed");
         }
@@ -126,16 +125,6 @@ impl<O: Operator> Drop for Task<O> {
         // Also when the runtime ends: then what is pushed would wait for ever.
         self.shared.end();
     }
-}
-
-/// The failure of a consumer that panicked.
-fn panicked(panic: Box<dyn Any + Send>) -> Failure {
-    let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (_, Some(text)) => text.as_str(),
-        _ => "with a value that is no text",
-    };
-    Failure::transient(format!("the consumer panicked: {text}"))
 }
 
 /// Draws evenly from `0.0..1.0`, so that flows that fail together do not try again together.

@@ -253,7 +253,7 @@ async fn a_direct_call_that_panics_or_never_answers_has_failed() {
     let Ran::Dead { failure, .. } = world.guard.run(&order, |_| async { panic!("on purpose") }).await else {
         panic!()
     };
-    assert_eq!(failure.to_string(), "panicked: on purpose");
+    assert_eq!(failure.to_string(), "the handler panicked: on purpose");
     let mut call = Box::pin(world.guard.run(&order, |_| std::future::pending()));
     assert!(poll(&mut call).is_none());
     world.clock.advance(ms(1_999));

@@ -4,7 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
 use serde_json::{Value, json};
@@ -220,7 +220,7 @@ async fn append(store: &AnyStore, event: tidings::EnvelopeBuilder) {
 }
 
 async fn write(store: &AnyStore, view: &str, id: &str, change: DocumentChange, indexed: &[&str]) {
-    let indexed = indexed.iter().map(|field| Arc::from(*field)).collect();
+    let indexed = indexed.iter().map(|field| tidings::Text::from(*field)).collect();
     let write = DocumentWrite { key: DocumentKey::new(view, id), change, indexed, expected: None };
     store.apply(Commit { documents: vec![write], ..Commit::default() }).await.expect("applied");
 }

@@ -1,7 +1,7 @@
 //! The events of the examples in this crate's documentation, written out as the derive macro would.
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Event, EventInfo, Field};
+use tidings_core::{Event, EventInfo, Field, Text};
 
 use crate::Question;
 
@@ -24,8 +24,8 @@ impl Event for OrderPlaced {
         ],
     };
 
-    fn key(&self) -> Option<String> {
-        Some(self.order.clone())
+    fn key(&self) -> Option<Text> {
+        Some(Text::from(&self.order))
     }
 }
 

@@ -31,7 +31,7 @@ fn they_are_registered_found_listed_and_unregistered_by_name() {
     let (bus, diary) = (Bus::new(), Diary::default());
     plain(&bus, "stock", &diary);
     plain(&bus, "audit", &diary);
-    assert_eq!(bus.modules().names(), ["stock", "audit"].map(Into::into));
+    assert_eq!(bus.modules().names(), ["stock", "audit"].map(tidings_core::Text::from));
     assert_eq!(&**bus.modules().get("audit").expect("it is there").name(), "audit");
     assert!(bus.modules().get("mail").is_none());
     assert_eq!(bus.emit(&Placed(1)), 2);

@@ -78,7 +78,7 @@ async fn every_way_to_subscribe_and_to_emit_is_in_the_namespace() {
     let typed = std::iter::from_fn(|| stream.next().now_or_never().flatten().map(|placed| placed.0));
     assert_eq!(typed.collect::<Vec<_>>(), [2, 3]);
     let names = std::iter::from_fn(|| all.next().now_or_never().flatten());
-    assert!(names.map(|any| any.name().clone()).eq(["shop.order.placed"; 3].map(Into::into)));
+    assert!(names.map(|any| any.name().clone()).eq(["shop.order.placed"; 3].map(tidings_core::Text::from)));
     drop((weak, stream, all));
     assert_eq!(shop.emit(&Placed(4)), 1);
     assert_eq!(bus.emit(&Placed(9)), 0);

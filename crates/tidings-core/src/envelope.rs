@@ -7,14 +7,14 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 use triomphe::UniqueArc;
 
-use crate::{Event, EventTime, Failure, Handled, Kind, Text, Timestamp, category};
+use crate::{Event, EventTime, Failure, Handled, Kind, Text, Timestamp, category, id::Id};
 
 pub use builder::EnvelopeBuilder;
 
@@ -83,7 +83,7 @@ pub struct Envelope(triomphe::Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
-    id: Text,
+    id: Id,
     name: Text,
     source: Text,
     schema_version: u32,
@@ -162,9 +162,8 @@ pub enum EnvelopeError {
     Payload(String),
 }
 
-/// What an envelope begins with; shared, because each has its own soon.
-static NO_ID: LazyLock<Text> = LazyLock::new(|| Text::from(""));
-static SOURCE: LazyLock<Text> = LazyLock::new(|| Text::from("/tidings"));
+/// What an envelope begins with.
+const SOURCE: Text = Text::known("/tidings");
 
 /// The longest id, source, key, subject, stream or tag, in bytes.
 pub const TEXT_BYTES_MAX: usize = 1024;
@@ -179,9 +178,9 @@ impl Envelope {
     /// Begins an envelope for an event called `name`.
     pub fn build(name: impl Into<Text>) -> EnvelopeBuilder {
         EnvelopeBuilder(UniqueArc::new(Inner {
-            id: NO_ID.clone(),
+            id: Id::default(),
             name: name.into(),
-            source: SOURCE.clone(),
+            source: SOURCE,
             schema_version: 1,
             hops: 0,
             priority: Priority::Normal,
@@ -203,10 +202,10 @@ impl Envelope {
     /// first asks for it.
     pub fn of<E: Event>(event: impl Into<Arc<E>>) -> EnvelopeBuilder {
         let event: Arc<E> = event.into();
-        let mut builder = Self::build(E::INFO.name);
+        let mut builder = Self::build(Text::known(E::INFO.name));
         let inner = builder.inner();
         inner.schema_version = E::INFO.version;
-        inner.key = event.key().map(Text::from);
+        inner.key = event.key();
         inner.tags = event.tags().into();
         inner.form = PayloadForm::Json;
         inner.data = Data::Typed(event, OnceLock::new());
@@ -215,7 +214,7 @@ impl Envelope {
 
     /// The id: unique together with the source.
     pub fn id(&self) -> &Text {
-        &self.0.id
+        self.0.id.text()
     }
     /// The event's name, and by default the topic it is routed under.
     pub fn name(&self) -> &Text {

@@ -1,11 +1,8 @@
 //! What a type must say to be an event.
 
-use std::sync::Arc;
-
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A short text that is shared, not copied: names, keys, ids.
-pub type Text = Arc<str>;
+use crate::Text;
 
 /// A fact, named in the past tense.
 ///
@@ -17,7 +14,7 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
     const INFO: &'static EventInfo;
 
     /// The key: events with the same key are delivered in order. `None` promises no order.
-    fn key(&self) -> Option<String> {
+    fn key(&self) -> Option<Text> {
         None
     }
 

@@ -22,6 +22,7 @@ pub mod lint;
 mod policy;
 mod ports;
 pub mod span;
+mod text;
 mod time;
 mod topic;
 
@@ -51,7 +52,7 @@ pub use envelope::{
     Attribute, Envelope, EnvelopeBuilder, EnvelopeError, HOPS_MAX, JSON, PAYLOAD_BYTES_MAX, PayloadForm,
     Priority, TAGS_MAX, TEXT_BYTES_MAX,
 };
-pub use event::{Event, EventInfo, Field, Text};
+pub use event::{Event, EventInfo, Field};
 pub use failure::{Failure, Handled, IntoHandled, Kind, OrFail, Wish};
 pub use handler::{
     Argument, Asynchronous, Begun, Boxed, ByEnvelope, ByReference, CONCURRENCY, Call, Dependent, Handler, On,
@@ -62,6 +63,7 @@ pub use policy::{
     Per, Policy, QUARANTINE_AFTER, Rate, RateKind, Retry, Shed, Slow, Then, Trip, Window,
 };
 pub use ports::{Claim, ClaimAsk, Claimed, Claims, Counters, FLAG_HASH, Flag, FlagAsk, Flags, Reply, Take};
+pub use text::Text;
 pub use time::{EventTime, EventTimeParts, TimeError, Timestamp};
 pub use topic::{Pattern, SEGMENTS_MAX, TOPIC_BYTES_MAX, TopicError, category, check_topic};
 

@@ -1,6 +1,8 @@
 //! Points in time: microseconds since 1970, with RFC 3339 at the edges.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::Text;
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z, negative before.
 ///
@@ -112,7 +114,7 @@ pub struct EventTimeParts<'a> {
     /// Offset in minutes and digits of the second, where they differ from our own form.
     pub form: Option<(i16, u8)>,
     /// The text, where only that will do.
-    pub text: Option<&'a Arc<str>>,
+    pub text: Option<&'a Text>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -122,7 +124,7 @@ enum Form {
     /// An offset in minutes and a number of fractional digits.
     Offset { minutes: i16, digits: u8 },
     /// Anything else RFC 3339 allows, kept as text.
-    Text(Arc<str>),
+    Text(Box<Text>),
 }
 
 impl EventTime {
@@ -145,7 +147,7 @@ impl EventTime {
             return Err(wrong());
         }
         let at: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
-        Ok(Self { at: Timestamp(at.as_microsecond()), form: Form::Text(text.into()) })
+        Ok(Self { at: Timestamp(at.as_microsecond()), form: Form::Text(Box::new(text.into())) })
     }
 
     /// The point in time.
@@ -159,15 +161,15 @@ impl EventTime {
         let (form, text) = match &self.form {
             Form::Plain => (None, None),
             Form::Offset { minutes, digits } => (Some((*minutes, *digits)), None),
-            Form::Text(text) => (None, Some(text)),
+            Form::Text(text) => (None, Some(&**text)),
         };
         EventTimeParts { micros: self.at.0, form, text }
     }
 
     /// From the parts an engine stored, as [`parts`](Self::parts) gave them.
-    pub fn from_parts(micros: i64, form: Option<(i16, u8)>, text: Option<Arc<str>>) -> Self {
+    pub fn from_parts(micros: i64, form: Option<(i16, u8)>, text: Option<Text>) -> Self {
         let form = match (form, text) {
-            (_, Some(text)) => Form::Text(text),
+            (_, Some(text)) => Form::Text(Box::new(text)),
             (Some((minutes, digits)), None) => Form::Offset { minutes, digits },
             (None, None) => Form::Plain,
         };

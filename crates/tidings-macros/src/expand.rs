@@ -81,11 +81,11 @@ fn implementation(options: &Options, item: &DeriveInput, shape: &Shape) -> Token
     let ident = &item.ident;
     let fields = shape.fields.iter().flat_map(|field| field_infos(root, field));
     let keys = shape.fields.iter().filter(|field| field.marks.key.is_some()).map(|field| {
-        let value = value_of(field, |value| quote!(::std::format!("{}", #value)));
+        let value = value_of(field, |value| quote!(#root::Text::of(&#value)));
         let cfgs = &field.cfgs;
         quote! {
             #(#cfgs)*
-            fn key(&self) -> ::core::option::Option<::std::string::String> {
+            fn key(&self) -> ::core::option::Option<#root::Text> {
                 #value
             }
         }
@@ -93,10 +93,8 @@ fn implementation(options: &Options, item: &DeriveInput, shape: &Shape) -> Token
     let tagged: Vec<&Field> = shape.fields.iter().filter(|field| field.marks.tag.is_some()).collect();
     let tags = tagged.iter().map(|field| {
         let name = field.written.clone().unwrap_or_else(|| member_name(&field.member));
-        let text = value_of(field, |value| {
-            let text = quote!(<#root::Text as ::core::convert::From<::std::string::String>>::from);
-            quote!(#text(::std::format!("{}:{}", #name, #value)))
-        });
+        let text =
+            value_of(field, |value| quote!(#root::Text::of(::core::format_args!("{}:{}", #name, #value))));
         let cfgs = &field.cfgs;
         quote!(#(#cfgs)* #text)
     });

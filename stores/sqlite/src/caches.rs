@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension as _};
 use tidings_core::Text;
 
-use crate::{fault::Step, hash::QuickBuilder, sql};
+use crate::{documents::text, fault::Step, hash::QuickBuilder, sql};
 
 /// A bounded map: when the young half is full it becomes the old one, and what was old and not asked for is forgotten.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Caches {
         let mut statement = conn.prepare_cached(sql::TENANTS_AFTER)?;
         let mut rows = statement.query([last])?;
         while let Some(row) = rows.next()? {
-            self.add_tenant(row.get(0)?, row.get(1)?);
+            self.add_tenant(row.get(0)?, text(row, 1)?);
         }
         Ok(())
     }
@@ -187,7 +187,7 @@ impl Caches {
         let mut statement = conn.prepare_cached(sql::NAMES_AFTER)?;
         let mut rows = statement.query([last])?;
         while let Some(row) = rows.next()? {
-            let name = Name { id: row.get(0)?, tenant: row.get(1)?, name: row.get::<_, Text>(2)? };
+            let name = Name { id: row.get(0)?, tenant: row.get(1)?, name: text(row, 2)? };
             self.name_ids.insert((name.tenant, name.name.clone()), name.id);
             self.names.push(name);
         }
@@ -239,7 +239,7 @@ impl Caches {
             Some(source) => Some(source),
             None => {
                 let mut statement = conn.prepare_cached(sql::SOURCE_BY_ID)?;
-                statement.query_row([id], |row| row.get::<_, Text>(0)).optional()?
+                statement.query_row([id], |row| text(row, 0)).optional()?
             }
         };
         if let Some(source) = &source {
@@ -276,7 +276,7 @@ impl Caches {
     pub(crate) fn stream(&mut self, conn: &Connection, id: i64) -> Step<Option<(&Stream, &mut Payloads)>> {
         if !self.streams.holds(&id) {
             let mut statement = conn.prepare_cached(sql::STREAM_BY_ID)?;
-            let row = statement.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Text>(1)?)));
+            let row = statement.query_row([id], |row| Ok((row.get(0)?, text(row, 1)?)));
             let Some((tenant, name)) = row.optional()? else { return Ok(None) };
             let key = name.split_once('-').map(|(_, key)| Text::from(key));
             self.streams.put(id, Stream { tenant, name, key });

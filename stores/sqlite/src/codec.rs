@@ -223,7 +223,7 @@ fn decode_fields(
 ) -> Option<Envelope> {
     let has = |flag: u64| flags & flag != 0;
     let mut event = Envelope::build(around.name.clone()).source(source);
-    event = event.id(take_id(&mut bytes, has(ID_UUID))?);
+    event = if has(ID_UUID) { event.uuid(bytes.array()?) } else { event.id(bytes.text()?) };
     let mut key = None;
     if has(KEY) {
         let text = if has(KEY_OF_STREAM) {

@@ -24,6 +24,11 @@ pub(crate) fn version(conn: &Connection, tenant: &str, key: &DocumentKey) -> Ste
     Ok(found.optional()?.unwrap_or(0) as u64)
 }
 
+/// A column of text.
+pub(crate) fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Text> {
+    Ok(Text::from(row.get_ref(column)?.as_str()?))
+}
+
 /// A column of bytes.
 pub(crate) fn bytes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
     Ok(Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?))
@@ -49,8 +54,8 @@ pub(crate) fn list(conn: &Connection, query: &DocumentQuery) -> Step<Vec<Documen
     let before = behind(&query.prefix);
     let mut found = Vec::new();
     let by_field = query.field.is_some();
-    let text = if by_field { sql::DOCUMENTS_BY_FIELD } else { sql::DOCUMENTS };
-    let mut statement = conn.prepare_cached(text)?;
+    let sql = if by_field { sql::DOCUMENTS_BY_FIELD } else { sql::DOCUMENTS };
+    let mut statement = conn.prepare_cached(sql)?;
     let common = (&*query.tenant.0, &*query.namespace, &*query.prefix, after, before.as_deref(), limit);
     let mut rows = match &query.field {
         None => statement.query(common)?,
@@ -58,7 +63,7 @@ pub(crate) fn list(conn: &Connection, query: &DocumentQuery) -> Step<Vec<Documen
             .query((common.0, common.1, common.2, common.3, common.4, common.5, &**field, &**value))?,
     };
     while let Some(row) = rows.next()? {
-        let key = DocumentKey { namespace: query.namespace.clone(), id: row.get::<_, Text>(0)? };
+        let key = DocumentKey { namespace: query.namespace.clone(), id: text(row, 0)? };
         found.push(Document { key, version: row.get::<_, i64>(1)? as u64, value: bytes(row, 2)? });
     }
     Ok(found)

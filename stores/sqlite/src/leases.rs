@@ -21,9 +21,9 @@ impl Held {
         let found = statement.query_row([name], |row| {
             Ok(Self {
                 epoch: row.get(0)?,
-                owner: row.get(1)?,
+                owner: row.get_ref(1)?.as_str_or_null()?.map(Text::from),
                 until: Timestamp::from_micros(row.get(2)?),
-                node: row.get(3)?,
+                node: row.get_ref(3)?.as_str_or_null()?.map(Text::from),
             })
         });
         Ok(found.optional()?)

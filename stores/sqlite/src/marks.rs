@@ -5,7 +5,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use tidings_core::{BlobChange, CheckpointMove, DueChange, DueRow, Tenant, Text, Timestamp};
 use tidings_store::{Checkpoint, Error, Tenants};
 
-use crate::{documents::bytes, fault::Step, sql, varint};
+use crate::{
+    documents::{bytes, text},
+    fault::Step,
+    sql, varint,
+};
 
 fn checkpoint_of(row: &Row<'_>, first: usize) -> Step<Checkpoint> {
     let watermark = row.get::<_, i64>(first + 1)? as u64;
@@ -55,7 +59,7 @@ pub(crate) fn checkpoints(conn: &Connection) -> Step<Vec<(Text, Checkpoint)>> {
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push((row.get::<_, Text>(0)?, checkpoint_of(row, 1)?));
+        found.push((text(row, 0)?, checkpoint_of(row, 1)?));
     }
     Ok(found)
 }
@@ -90,11 +94,11 @@ pub(crate) fn due(
     while let Some(row) = rows.next()? {
         let due = DueRow {
             queue: queue.clone(),
-            id: row.get(1)?,
+            id: text(row, 1)?,
             due: Timestamp::from_micros(row.get(2)?),
             body: bytes(row, 3)?,
         };
-        found.push((Tenant(row.get(0)?), due));
+        found.push((Tenant(text(row, 0)?), due));
     }
     Ok(found)
 }

@@ -10,7 +10,7 @@ mod watch;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Event, EventInfo, Field, Pattern, TopicError};
+use tidings_core::{Event, EventInfo, Field, Pattern, Text, TopicError};
 
 pub use self::report::{Leak, LeakOrigin, LeakSample, Leaks};
 pub(crate) use self::watch::Watch;
@@ -169,7 +169,7 @@ impl Event for LeakSuspected {
         ],
     };
 
-    fn key(&self) -> Option<String> {
-        Some(self.topic.clone())
+    fn key(&self) -> Option<Text> {
+        Some(Text::from(&self.topic))
     }
 }

@@ -43,8 +43,8 @@ pub struct Sent {
 impl Event for Sent {
     const INFO: &'static EventInfo = &EventInfo { name: "order.sent", version: 3, fields: &[] };
 
-    fn key(&self) -> Option<String> {
-        Some(self.order.clone())
+    fn key(&self) -> Option<tidings_core::Text> {
+        Some(tidings_core::Text::from(&self.order))
     }
 
     fn tags(&self) -> Vec<tidings_core::Text> {

@@ -9,7 +9,7 @@ use super::{
     Attribute, Data, Envelope, EnvelopeError, Inner, NEVER_EMPTY, PayloadForm, Priority, Rare, TAGS_MAX,
     TEXT_BYTES_MAX,
 };
-use crate::{EventTime, Text, Timestamp, check_topic};
+use crate::{EventTime, Text, Timestamp, check_topic, id::Id};
 
 /// Makes an [`Envelope`]; every setter replaces what was there.
 #[must_use = "an envelope is made by `finish`"]
@@ -33,7 +33,12 @@ impl EnvelopeBuilder {
 
     /// The id; without one, `finish` gives it a new UUIDv7.
     pub fn id(mut self, id: impl Into<Text>) -> Self {
-        self.inner().id = id.into();
+        self.inner().id = Id::from(id.into());
+        self
+    }
+    /// The id that is written as this UUID, in lower case with hyphens; until it is asked for, it needs no memory.
+    pub fn uuid(mut self, id: [u8; 16]) -> Self {
+        self.inner().id = Id::from_bytes(id);
         self
     }
     /// Who produced it, as a URI reference; `/tidings` by default.
@@ -172,6 +177,19 @@ impl EnvelopeBuilder {
         self
     }
 
+    /// The envelope, checked; where nothing else was said, it happened `now`, and its new id is of that time.
+    ///
+    /// # Errors
+    /// An invalid name, an empty or overlong text.
+    pub fn finish_at(mut self, now: Timestamp) -> Result<Envelope, EnvelopeError> {
+        let inner = self.inner();
+        inner.time.get_or_insert_with(|| now.into());
+        if inner.id.is_none() {
+            inner.id = Id::new(now);
+        }
+        self.finish()
+    }
+
     /// The envelope, checked.
     ///
     /// # Errors
@@ -179,14 +197,14 @@ impl EnvelopeBuilder {
     pub fn finish(mut self) -> Result<Envelope, EnvelopeError> {
         let inner = self.inner();
         check_topic(&inner.name)?;
-        if inner.id.is_empty() {
-            inner.id = crate::id::next();
+        if inner.id.is_none() {
+            inner.id = Id::now();
         }
         if inner.source.is_empty() {
             return Err(EnvelopeError::Empty("source"));
         }
         let texts = [
-            ("id", Some(&inner.id)),
+            ("id", inner.id.given()),
             ("source", Some(&inner.source)),
             ("key", inner.key.as_ref()),
             ("subject", inner.subject.as_ref()),

@@ -167,8 +167,8 @@ struct OrderPlaced {
 impl Event for OrderPlaced {
     const INFO: &'static EventInfo = &EventInfo { name: "order.placed", version: 3, fields: &[] };
 
-    fn key(&self) -> Option<String> {
-        Some(self.order.clone())
+    fn key(&self) -> Option<Text> {
+        Some(Text::from(&self.order))
     }
 
     fn tags(&self) -> Vec<Text> {

@@ -14,7 +14,7 @@ pub use self::{
     failed::{Answer, Failed},
     overlay::{Together, Witness},
 };
-use crate::{Argument, BoxFuture, Call, Cx, Envelope, Handled, Place, Policy, Registration};
+use crate::{Argument, BoxFuture, Boxed, Call, Cx, Envelope, Handled, Place, Policy, Registration};
 
 /// Items that belong together, in the order in which they came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,7 +253,7 @@ where
             place: Place::Bus,
             policy: Policy::default(),
             function: std::any::type_name::<F>(),
-            handler: Arc::new(move |envelope, cx| {
+            handler: Boxed::with_cx(move |envelope, cx| {
                 let call = one(vec![Delivered { event: envelope.clone(), cx }], Cause::Alone);
                 Call::Waiting(Box::pin(async move { call.await.pop().unwrap_or(Ok(())) }))
             }),

@@ -194,6 +194,14 @@ pub struct Cx(Arc<Shared>);
 pub struct OpenCx(Arc<Shared>);
 
 impl OpenCx {
+    /// The effects of a handler, which may have had no context, and then wants nothing.
+    ///
+    /// # Errors
+    /// Why they must not be committed.
+    pub fn effects(open: Option<Self>) -> Result<Effects, Refused> {
+        open.map_or_else(|| Ok(Effects::default()), Self::close)
+    }
+
     /// Takes the effects and closes the context; what is asked of it afterwards is refused.
     ///
     /// # Errors

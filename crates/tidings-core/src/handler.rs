@@ -3,8 +3,8 @@
 use std::{future::Future, marker::PhantomData, ops::Deref, sync::Arc};
 
 use crate::{
-    Batches, BoxFuture, Cx, Envelope, Event, EventInfo, Handled, IntoHandled, Pattern, Policy, Position,
-    Text, TopicError,
+    Batches, BoxFuture, Cx, Envelope, Event, EventInfo, Handled, IntoHandled, OpenCx, Pattern, Policy,
+    Position, Text, TopicError,
 };
 
 /// A typed event and its envelope, by a cheap shared handle.
@@ -96,8 +96,8 @@ pub trait Handler<Shape>: Send + Sync + 'static {
     /// The event type it selects, or `None` for any.
     const SELECTS: Option<&'static EventInfo>;
 
-    /// Calls it.
-    fn call(&self, envelope: &Envelope, cx: Cx) -> Call;
+    /// It, with nothing generic left.
+    fn boxed(self) -> Boxed;
 }
 
 /// Marks `fn(A, Cx) -> Future`.
@@ -117,11 +117,11 @@ where
 {
     const SELECTS: Option<&'static EventInfo> = A::SELECTS;
 
-    fn call(&self, envelope: &Envelope, cx: Cx) -> Call {
-        match A::take(envelope) {
+    fn boxed(self) -> Boxed {
+        Boxed::with_cx(move |envelope, cx| match A::take(envelope) {
             Ok(argument) => Call::Waiting(Box::pin(self(argument, cx))),
             Err(failure) => Call::Done(Err(failure)),
-        }
+        })
     }
 }
 
@@ -133,8 +133,8 @@ where
 {
     const SELECTS: Option<&'static EventInfo> = Some(E::INFO);
 
-    fn call(&self, envelope: &Envelope, _: Cx) -> Call {
-        Call::Done(envelope.decode::<E>().and_then(|event| self(&event).into_handled()))
+    fn boxed(self) -> Boxed {
+        Boxed::plain(move |envelope| envelope.decode::<E>().and_then(|event| self(&event).into_handled()))
     }
 }
 
@@ -145,8 +145,8 @@ where
 {
     const SELECTS: Option<&'static EventInfo> = None;
 
-    fn call(&self, envelope: &Envelope, _: Cx) -> Call {
-        Call::Done(self(envelope).into_handled())
+    fn boxed(self) -> Boxed {
+        Boxed::plain(move |envelope| self(envelope).into_handled())
     }
 }
 
@@ -181,16 +181,45 @@ where
 {
     const SELECTS: Option<&'static EventInfo> = A::SELECTS;
 
-    fn call(&self, envelope: &Envelope, cx: Cx) -> Call {
-        match A::take(envelope) {
+    fn boxed(self) -> Boxed {
+        Boxed::with_cx(move |envelope, cx| match A::take(envelope) {
             Ok(argument) => Call::Waiting(Box::pin((self.function)(self.dependency.clone(), argument, cx))),
             Err(failure) => Call::Done(Err(failure)),
-        }
+        })
     }
 }
 
 /// A handler behind which no generic parameter is left.
-pub type Boxed = Arc<dyn Fn(&Envelope, Cx) -> Call + Send + Sync>;
+#[derive(Clone)]
+pub enum Boxed {
+    /// It has no use for a context, so that none is made for it.
+    Plain(Arc<dyn Fn(&Envelope) -> Handled + Send + Sync>),
+    /// It wants a context.
+    WithCx(Arc<dyn Fn(&Envelope, Cx) -> Call + Send + Sync>),
+}
+
+impl Boxed {
+    /// One that has no use for a context.
+    pub fn plain(handler: impl Fn(&Envelope) -> Handled + Send + Sync + 'static) -> Self {
+        Self::Plain(Arc::new(handler))
+    }
+
+    /// One that wants a context.
+    pub fn with_cx(handler: impl Fn(&Envelope, Cx) -> Call + Send + Sync + 'static) -> Self {
+        Self::WithCx(Arc::new(handler))
+    }
+
+    /// Calls it; `open` makes its context, if it wants one, whose other end is answered.
+    pub fn call(&self, envelope: &Envelope, open: impl FnOnce() -> (Cx, OpenCx)) -> (Call, Option<OpenCx>) {
+        match self {
+            Self::Plain(handler) => (Call::Done(handler(envelope)), None),
+            Self::WithCx(handler) => {
+                let (cx, open) = open();
+                (handler(envelope, cx), Some(open))
+            }
+        }
+    }
+}
 
 /// Where a subscription that is new begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -263,7 +292,7 @@ impl Registration {
             place: Place::Bus,
             policy: Policy::default(),
             function: std::any::type_name::<H>(),
-            handler: Arc::new(move |envelope, cx| handler.call(envelope, cx)),
+            handler: handler.boxed(),
             fallback: None,
             batches: None,
         }
@@ -354,7 +383,7 @@ pub trait Subscribe<Shape>: Sized {
     /// direct call is refused by its policy. If it succeeds, the delivery is handled.
     fn fallback<Other, H: Handler<Other>>(self, handler: H) -> Registration {
         let mut registration = self.registration();
-        registration.fallback = Some(Arc::new(move |envelope, cx| handler.call(envelope, cx)));
+        registration.fallback = Some(handler.boxed());
         registration
     }
 

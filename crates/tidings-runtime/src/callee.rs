@@ -58,7 +58,7 @@ impl Callee {
     /// Calls the handler. Its future is polled once here, so that one that does not wait costs no more than a function.
     /// Over `timeout` a call is dropped; that is a transient failure. A panic is one too.
     pub fn call(self: &Arc<Self>, envelope: &Envelope, attempt: u32, timeout: Duration) -> Calling {
-        self.begin(self.handler.clone(), envelope, attempt, timeout, 0)
+        self.begin(&self.handler, envelope, attempt, timeout, 0)
     }
 
     /// Calls the fallback, if there is one.
@@ -68,30 +68,32 @@ impl Callee {
         attempt: u32,
         timeout: Duration,
     ) -> Option<Calling> {
-        let fallback = self.fallback.clone()?;
-        Some(self.begin(fallback, envelope, attempt, timeout, 0))
+        Some(self.begin(self.fallback.as_ref()?, envelope, attempt, timeout, 0))
     }
 
     fn begin(
         self: &Arc<Self>,
-        handler: Boxed,
+        handler: &Boxed,
         envelope: &Envelope,
         attempt: u32,
         timeout: Duration,
         conflicts: u32,
     ) -> Calling {
-        let info = DeliveryInfo { attempt, ..DeliveryInfo::new(envelope.clone()) };
-        let subscriber = match envelope.tenant() {
-            None => self.subscriber.clone(),
-            tenant => self.outside.subscriber(&self.name, tenant),
+        let open = || {
+            let info = DeliveryInfo { attempt, ..DeliveryInfo::new(envelope.clone()) };
+            let subscriber = match envelope.tenant() {
+                None => self.subscriber.clone(),
+                tenant => self.outside.subscriber(&self.name, tenant),
+            };
+            Cx::open(info, subscriber)
         };
-        let (cx, open) = Cx::open(info, subscriber);
-        let mut future = match catch_unwind(AssertUnwindSafe(|| handler(envelope, cx))) {
+        let (mut future, open) = match catch_unwind(AssertUnwindSafe(|| handler.call(envelope, open))) {
             Err(panic) => return Calling::Done(Err(Failure::panicked(&*panic))),
-            Ok(Call::Done(result)) => {
+            Ok((Call::Done(result), None)) => return Calling::Done(result),
+            Ok((Call::Done(result), open)) => {
                 return self.finish(handler, result, open, envelope, attempt, timeout, conflicts);
             }
-            Ok(Call::Waiting(future)) => future,
+            Ok((Call::Waiting(future), open)) => (future, open),
         };
         // It is polled again by whoever waits for it, with a waker that wakes.
         let first = catch_unwind(AssertUnwindSafe(|| {
@@ -103,7 +105,7 @@ impl Callee {
                 self.finish(handler, result, open, envelope, attempt, timeout, conflicts)
             }
             Ok(Poll::Pending) => {
-                let (me, envelope) = (self.clone(), envelope.clone());
+                let (me, handler, envelope) = (self.clone(), handler.clone(), envelope.clone());
                 let sleep = self.subscriber.clock.sleep(timeout);
                 Calling::Waiting(Box::pin(async move {
                     let future = AssertUnwindSafe(future).catch_unwind();
@@ -113,7 +115,7 @@ impl Callee {
                         }
                         Either::Right(_) => Err(Failure::transient(format!("no answer within {timeout:?}"))),
                     };
-                    match me.finish(handler, result, open, &envelope, attempt, timeout, conflicts) {
+                    match me.finish(&handler, result, open, &envelope, attempt, timeout, conflicts) {
                         Calling::Done(result) => result,
                         Calling::Waiting(rest) => rest.await,
                     }
@@ -129,15 +131,15 @@ impl Callee {
     )]
     fn finish(
         self: &Arc<Self>,
-        handler: Boxed,
+        handler: &Boxed,
         result: Handled,
-        open: OpenCx,
+        open: Option<OpenCx>,
         envelope: &Envelope,
         attempt: u32,
         timeout: Duration,
         conflicts: u32,
     ) -> Calling {
-        let effects = match (result, open.close()) {
+        let effects = match (result, OpenCx::effects(open)) {
             (_, Err(Refused::Loop)) => {
                 return Calling::Done(Err(Failure::permanent("it publishes in a loop")));
             }
@@ -147,13 +149,13 @@ impl Callee {
             (Ok(()), Ok(effects)) if is_nothing(&effects) => return Calling::Done(Ok(())),
             (Ok(()), Ok(effects)) => effects,
         };
-        let (me, envelope) = (self.clone(), envelope.clone());
+        let (me, handler, envelope) = (self.clone(), handler.clone(), envelope.clone());
         Calling::Waiting(Box::pin(async move {
             match me.outside.carry_out(&envelope, effects).await {
                 Carried::Done => Ok(()),
                 Carried::Failed(failure) => Err(failure),
                 Carried::Conflict if conflicts < CONFLICTS_MAX => {
-                    match me.begin(handler, &envelope, attempt, timeout, conflicts + 1) {
+                    match me.begin(&handler, &envelope, attempt, timeout, conflicts + 1) {
                         Calling::Done(result) => result,
                         Calling::Waiting(rest) => rest.await,
                     }

@@ -18,9 +18,9 @@ use crate::{
 pub(super) enum Done {
     /// The policy has had to ask somebody.
     Entered(Delivery, Result<Permit, Refusal>),
-    Called(Delivery, Permit, OpenCx, Handled),
+    Called(Delivery, Permit, Option<OpenCx>, Handled),
     /// The fallback was called for a delivery that is given up for this reason otherwise.
-    StoodIn(Delivery, Reason, OpenCx, Handled),
+    StoodIn(Delivery, Reason, Option<OpenCx>, Handled),
     Waited(Delivery),
     /// It is its turn to run alone.
     Turn(Delivery, OwnedMutexGuard<()>),
@@ -53,16 +53,19 @@ impl Lane {
     async fn call(&mut self, mut delivery: Delivery, permit: Permit) {
         let shared = &*self.shared;
         delivery.first.get_or_insert(permit.given());
-        let (cx, open) = Cx::open(info(&delivery), self.subscriber.clone());
-        let call =
-            std::panic::catch_unwind(AssertUnwindSafe(|| (shared.handler)(&delivery.event.envelope, cx)));
-        let result = match call {
-            Err(panic) => Err(Failure::panicked(&*panic)),
-            Ok(Call::Done(result)) => result,
-            Ok(Call::Waiting(future)) => {
+        let open = || Cx::open(info(&delivery), self.subscriber.clone());
+        let call = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            shared.handler.call(&delivery.event.envelope, open)
+        }));
+        let (open, result) = match call {
+            Err(panic) => (None, Err(Failure::panicked(&*panic))),
+            Ok((Call::Done(result), open)) => (open, result),
+            Ok((Call::Waiting(future), open)) => {
                 let mut future = AssertUnwindSafe(future).catch_unwind();
                 match futures_util::poll!(&mut future) {
-                    Poll::Ready(result) => result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic))),
+                    Poll::Ready(result) => {
+                        (open, result.unwrap_or_else(|panic| Err(Failure::panicked(&*panic))))
+                    }
                     Poll::Pending => {
                         let (clock, timeout) = (shared.clock.clone(), permit.timeout());
                         let permit = permit.keep();
@@ -102,7 +105,7 @@ impl Lane {
             }
             Done::StoodIn(delivery, reason, open, result) => {
                 self.calls -= 1;
-                match outcome(result, open.close(), |effects| effects) {
+                match outcome(result, OpenCx::effects(open), |effects| effects) {
                     Ok(effects) => self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) }),
                     Err(broken) => self.offer(not_by_fallback(delivery, reason, &broken.failure)),
                 }
@@ -118,8 +121,14 @@ impl Lane {
         }
     }
 
-    async fn called(&mut self, mut delivery: Delivery, permit: Permit, open: OpenCx, result: Handled) {
-        match outcome(result, open.close(), |effects| effects) {
+    async fn called(
+        &mut self,
+        mut delivery: Delivery,
+        permit: Permit,
+        open: Option<OpenCx>,
+        result: Handled,
+    ) {
+        match outcome(result, OpenCx::effects(open), |effects| effects) {
             Ok(effects) => {
                 self.shared.worked(permit, &mut delivery);
                 self.offer(Accepted { delivery, outcome: Outcome::Handled(effects) });
@@ -148,7 +157,7 @@ impl Lane {
         let (cx, open) = Cx::open(info(&delivery), self.subscriber.clone());
         let call = called_within(fallback, &delivery, cx, &*self.shared.clock, self.shared.guard.timeout());
         self.calls += 1;
-        self.running.push(Box::pin(async move { Done::StoodIn(delivery, reason, open, call.await) }));
+        self.running.push(Box::pin(async move { Done::StoodIn(delivery, reason, Some(open), call.await) }));
     }
 }
 
@@ -171,7 +180,11 @@ pub(crate) fn called_within(
     let (handler, envelope) = (handler.clone(), delivery.event.envelope.clone());
     let sleep = clock.sleep(timeout);
     let call = AssertUnwindSafe(async move {
-        match handler(&envelope, cx) {
+        let call = match handler {
+            Boxed::Plain(handler) => Call::Done(handler(&envelope)),
+            Boxed::WithCx(handler) => handler(&envelope, cx),
+        };
+        match call {
             Call::Done(result) => result,
             Call::Waiting(future) => future.await,
         }

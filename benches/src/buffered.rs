@@ -7,7 +7,8 @@
 //!
 //! Two jobs run it, one for each allocator: most of what is left is memory that one thread allocates and another frees.
 //!
-//! `--quick` has few and short rounds: to see that it works.
+//! `--quick` has few and short rounds: to see that it works. `--ours` runs nothing but our side of the second table, over
+//! and over, for a profiler to look at.
 
 use std::{
     hint::{black_box, spin_loop},
@@ -283,6 +284,14 @@ fn node(case: Case, events: u64) -> Result<f64> {
     Ok(rate(events, Duration::from_nanos(answer["nanos"].as_u64().context("no time")?)))
 }
 
+fn profiled(rounds: usize, events: u64) -> Result<()> {
+    let case = Case { bytes: 256, publishers: 1, workers: 1, busy: Duration::ZERO };
+    for _ in 0..rounds {
+        println!("{:.0} events/s", ours(case, events)?);
+    }
+    Ok(())
+}
+
 /// Runs the job called `name`, with this allocator on all sides.
 ///
 /// # Errors
@@ -290,6 +299,9 @@ fn node(case: Case, events: u64) -> Result<f64> {
 pub fn run(name: &'static str, allocator: &str) -> Result<()> {
     let quick = std::env::args().any(|word| word == "--quick");
     let (rounds, events) = if quick { (2, 20_000) } else { (15, 300_000) };
+    if std::env::args().any(|word| word == "--ours") {
+        return profiled(rounds, events);
+    }
     let mut job = Job::new(name).rounds(rounds);
     let case = |bytes, publishers, workers, micros| Case {
         bytes,

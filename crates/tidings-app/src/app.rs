@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub model: Model,
     /// Nothing is taken in any more.
     pub closing: CancellationToken,
+    /// The same, for a look that takes no lock.
+    pub closed: AtomicBool,
     /// Publications on their way to the store.
     pub publishing: TaskTracker,
     /// Calls of handlers on the bus.
@@ -338,6 +340,7 @@ impl App {
     /// and reports what was left.
     pub async fn shutdown(&self) -> Drained {
         let app = &self.0;
+        app.closed.store(true, Ordering::SeqCst);
         app.closing.cancel();
         self.notice("tidings.shutting_down", "{}");
         let mut drained = Drained::default();

@@ -1,5 +1,6 @@
 //! Makes an application of what its author said, and finds every mistake at once.
 
+use std::sync::atomic::AtomicBool;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -128,6 +129,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             payload_bytes_max: settings.payload_bytes_max,
             model,
             closing: CancellationToken::new(),
+            closed: AtomicBool::new(false),
             publishing: TaskTracker::new(),
             calls: TaskTracker::new(),
             flows: Flows::default(),

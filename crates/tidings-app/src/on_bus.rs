@@ -3,7 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use tidings_bus::Guard as Guarded;
-use tidings_core::{Envelope, Failure, Pattern, Place, Registration, Text};
+use tidings_core::{Envelope, Failure, Pattern, Place, Registration, Text, id::Id};
 use tidings_policy::Guard;
 use tidings_runtime::{BufferedHandler, Callee, DirectId, From, HandlerId};
 
@@ -12,12 +12,12 @@ use crate::{BuildError, app::Inner};
 thread_local! {
     /// The id of the event that the application itself emits: it has handed it to the buffered handlers already. What
     /// listeners emit meanwhile is another event.
-    static TOLD: RefCell<Option<Text>> = const { RefCell::new(None) };
+    static TOLD: RefCell<Option<Id>> = const { RefCell::new(None) };
 }
 
 /// Emits an event that buffered handlers have got, or get, another way.
 pub(crate) fn emit(app: &Inner, event: &Envelope) {
-    let before = TOLD.replace(Some(event.id().clone()));
+    let before = TOLD.replace(Some(event.identity().clone()));
     app.bus.emit_envelope(event);
     TOLD.replace(before);
 }
@@ -113,7 +113,7 @@ fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildErro
         }
         let (weak, pattern_text) = (Arc::downgrade(app), pattern.as_str().to_owned());
         let listener = move |envelope: &Envelope| {
-            if TOLD.with_borrow(|told| told.as_ref() == Some(envelope.id())) {
+            if TOLD.with_borrow(|told| told.as_ref() == Some(envelope.identity())) {
                 return Ok(());
             }
             let Some(app) = weak.upgrade() else { return Ok(()) };

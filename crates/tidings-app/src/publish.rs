@@ -1,6 +1,12 @@
 //! Publishing from outside a handler.
 
-use std::{future::IntoFuture, sync::Arc, time::Duration};
+use std::{
+    future::IntoFuture,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tidings_core::{
     Append, BoxFuture, Commit, DueChange, DueRow, Envelope, EnvelopeBuilder, Expected, Position, Priority,
@@ -10,7 +16,7 @@ use tidings_durable::{SCHEDULE, Settled};
 use tidings_runtime::{Admission, Admitted, Outcome};
 use tidings_store::Error;
 
-use crate::{PublishError, app::Inner};
+use crate::{PublishError, app::Inner, on_bus};
 
 /// An event on its way in; awaiting it publishes.
 #[must_use = "nothing is published until this is awaited"]
@@ -75,91 +81,147 @@ impl Publish {
         self
     }
 
-    async fn publish(self) -> Result<Receipt, PublishError> {
+    /// As far as it goes without waiting: without a store, and with room in every queue, all the way.
+    fn begin(self) -> Begun {
+        match self.checked() {
+            Ok((app, envelope, None)) => match app.buffered.publish_at_once(&envelope, true) {
+                Ok(Some(admitted)) => {
+                    on_bus::emit(&app, &envelope);
+                    Begun::Done(Ok(Receipt::queued(app, envelope, admitted)))
+                }
+                Ok(None) => Begun::Waits(Box::pin(async move {
+                    let ticket = app.buffered.admit(&envelope).await?;
+                    let admitted = app.hand_over(&envelope, ticket, true).await?;
+                    Ok(Receipt::queued(app, envelope, admitted))
+                })),
+                Err(error) => Begun::Done(Err(error.into())),
+            },
+            Ok((app, envelope, Some((due, expected)))) => {
+                Begun::Waits(Box::pin(store(app, envelope, due, expected)))
+            }
+            Err(error) => Begun::Done(Err(error)),
+        }
+    }
+
+    /// The envelope; and, if there is a store, when and under which condition it is to be there.
+    #[expect(clippy::type_complexity, reason = "taken apart where it comes from")]
+    fn checked(self) -> Result<(Arc<Inner>, Envelope, Option<(Option<Timestamp>, Expected)>), PublishError> {
         let Self { app, builder, due, expected } = self;
-        if app.closing.is_cancelled() {
+        if app.closed.load(Ordering::Relaxed) {
             return Err(PublishError::Closed);
         }
-        let envelope = builder.time_if_absent(|| app.clock.now()).finish()?;
+        let envelope = builder.finish_at(app.clock.now())?;
         let size = envelope.payload()?.len();
         if size > app.payload_bytes_max {
             let (name, limit) = (envelope.name().to_string(), app.payload_bytes_max);
             return Err(PublishError::TooLarge { name, size, limit });
         }
-        let Some(store) = &app.store else {
-            if due.is_some() {
-                return Err(PublishError::NoStore("publishing later"));
-            }
-            if expected != Expected::Any {
-                return Err(PublishError::NoStore("expecting a version"));
-            }
-            let ticket = app.buffered.admit(&envelope).await?;
-            let admitted = app.hand_over(&envelope, ticket, true).await?;
-            let receipt = Receipt {
-                app: app.clone(),
-                envelope,
-                admitted,
-                position: None,
-                version: None,
-                scheduled: false,
-            };
-            return Ok(receipt);
-        };
-        // The store takes its time, and a shutdown waits for it: one that does not see this token is seen here.
-        let _publishing = app.publishing.token();
-        if app.closing.is_cancelled() {
-            return Err(PublishError::Closed);
+        if app.store.is_some() {
+            return Ok((app, envelope, Some((due, expected))));
         }
-        let mut commit = match due {
-            None => {
-                let stream =
-                    envelope.own_stream().cloned().unwrap_or_else(|| Text::from(&*envelope.stream()));
-                Commit::append(Append::to(stream, vec![envelope.clone()]).expecting(expected))
-            }
-            Some(due) => Commit { due: vec![scheduled(&envelope, due)?], ..Commit::default() },
-        };
-        if let Some(tenant) = envelope.tenant() {
-            commit.tenant = tidings_core::Tenant(tenant.clone());
-        }
-        // Room first: an event for which there is none is given back, and is not durable either.
-        let ticket = match due {
-            None => app.buffered.admit(&envelope).await?,
-            Some(_) => None,
-        };
-        let applied = store.apply(commit).await?;
         if due.is_some() {
-            let admitted = Admitted::default();
-            return Ok(Receipt {
-                app: app.clone(),
-                envelope,
-                admitted,
-                position: None,
-                version: None,
-                scheduled: true,
-            });
+            return Err(PublishError::NoStore("publishing later"));
         }
-        let (position, version) = (Some(applied.first), Some(applied.version));
-        let admitted = match applied.repeated {
-            true => Admitted::default(),
-            false => match app.hand_over(&envelope, ticket, true).await {
-                Ok(admitted) => admitted,
-                Err(PublishError::Full(full)) => {
-                    let id = envelope.id().clone();
-                    return Err(PublishError::OnlyDurable { id, why: full.why.to_string() });
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        Ok(Receipt { app: app.clone(), envelope, admitted, position, version, scheduled: false })
+        if expected != Expected::Any {
+            return Err(PublishError::NoStore("expecting a version"));
+        }
+        Ok((app, envelope, None))
     }
+}
+
+/// Makes an event durable, and hands it over.
+async fn store(
+    app: Arc<Inner>,
+    envelope: Envelope,
+    due: Option<Timestamp>,
+    expected: Expected,
+) -> Result<Receipt, PublishError> {
+    let Some(store) = &app.store else { return Err(PublishError::NoStore("publishing")) };
+    // The store takes its time, and a shutdown waits for it: one that does not see this token is seen here.
+    let _publishing = app.publishing.token();
+    if app.closing.is_cancelled() {
+        return Err(PublishError::Closed);
+    }
+    let mut commit = match due {
+        None => {
+            let stream = envelope.own_stream().cloned().unwrap_or_else(|| Text::from(&*envelope.stream()));
+            Commit::append(Append::to(stream, vec![envelope.clone()]).expecting(expected))
+        }
+        Some(due) => Commit { due: vec![scheduled(&envelope, due)?], ..Commit::default() },
+    };
+    if let Some(tenant) = envelope.tenant() {
+        commit.tenant = tidings_core::Tenant(tenant.clone());
+    }
+    // Room first: an event for which there is none is given back, and is not durable either.
+    let ticket = match due {
+        None => app.buffered.admit(&envelope).await?,
+        Some(_) => None,
+    };
+    let applied = store.apply(commit).await?;
+    if due.is_some() {
+        let admitted = Admitted::default();
+        return Ok(Receipt {
+            app: app.clone(),
+            envelope,
+            admitted,
+            position: None,
+            version: None,
+            scheduled: true,
+        });
+    }
+    let (position, version) = (Some(applied.first), Some(applied.version));
+    let admitted = match applied.repeated {
+        true => Admitted::default(),
+        false => match app.hand_over(&envelope, ticket, true).await {
+            Ok(admitted) => admitted,
+            Err(PublishError::Full(full)) => {
+                let id = envelope.id().clone();
+                return Err(PublishError::OnlyDurable { id, why: full.why.to_string() });
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Receipt { app: app.clone(), envelope, admitted, position, version, scheduled: false })
 }
 
 impl IntoFuture for Publish {
     type Output = Result<Receipt, PublishError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+    type IntoFuture = Publishing;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.publish())
+    fn into_future(self) -> Publishing {
+        Publishing(Begun::Not(self))
+    }
+}
+
+/// An event that is being published. Nothing has happened before it is polled; once it was, the event may be in, also
+/// when this is dropped.
+#[must_use = "nothing is published until this is awaited"]
+pub struct Publishing(Begun);
+
+/// How far it is.
+enum Begun {
+    Not(Publish),
+    Waits(BoxFuture<'static, Result<Receipt, PublishError>>),
+    Done(Result<Receipt, PublishError>),
+    Answered,
+}
+
+impl Future for Publishing {
+    type Output = Result<Receipt, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Begun::Not(_) = &self.0
+            && let Begun::Not(publish) = std::mem::replace(&mut self.0, Begun::Answered)
+        {
+            match publish.begin() {
+                Begun::Done(result) => return Poll::Ready(result),
+                begun => self.0 = begun,
+            }
+        }
+        let Begun::Waits(waits) = &mut self.0 else { panic!("polled after it was ready") };
+        let result = std::task::ready!(waits.as_mut().poll(context));
+        self.0 = Begun::Answered;
+        Poll::Ready(result)
     }
 }
 
@@ -194,6 +256,10 @@ impl std::fmt::Debug for Receipt {
 }
 
 impl Receipt {
+    fn queued(app: Arc<Inner>, envelope: Envelope, admitted: Admitted) -> Self {
+        Self { app, envelope, admitted, position: None, version: None, scheduled: false }
+    }
+
     /// The event's id.
     pub fn id(&self) -> &Text {
         self.envelope.id()

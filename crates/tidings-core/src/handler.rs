@@ -2,6 +2,8 @@
 
 use std::{future::Future, marker::PhantomData, ops::Deref, sync::Arc};
 
+use tracing::{Instrument as _, Span};
+
 use crate::{
     Batches, BoxFuture, Cx, Envelope, Event, EventInfo, Handled, IntoHandled, OpenCx, Pattern, Policy,
     Position, Text, TopicError,
@@ -209,16 +211,43 @@ impl Boxed {
         Self::WithCx(Arc::new(handler))
     }
 
-    /// Calls it; `open` makes its context, if it wants one, whose other end is answered.
-    pub fn call(&self, envelope: &Envelope, open: impl FnOnce() -> (Cx, OpenCx)) -> (Call, Option<OpenCx>) {
+    /// Calls it, in a span; `open` makes its context, if it wants one, whose other end is answered.
+    pub fn call(
+        &self,
+        span: Span,
+        envelope: &Envelope,
+        open: impl FnOnce() -> (Cx, OpenCx),
+    ) -> (Call, Option<OpenCx>) {
+        let entered = span.enter();
         match self {
             Self::Plain(handler) => (Call::Done(handler(envelope)), None),
             Self::WithCx(handler) => {
                 let (cx, open) = open();
-                (handler(envelope, cx), Some(open))
+                let call = handler(envelope, cx);
+                drop(entered);
+                let call = match call {
+                    Call::Waiting(future) if !span.is_disabled() => {
+                        Call::Waiting(Box::pin(future.instrument(span)))
+                    }
+                    call => call,
+                };
+                (call, Some(open))
             }
         }
     }
+}
+
+/// The span of one call of a handler, at the level of debugging: what it logs meanwhile says for which event. Who looks for
+/// it finds it under the target `tidings::handle`. Where nobody wants it, it costs next to nothing.
+pub fn handling(handler: &str, envelope: &Envelope, attempt: u32) -> Span {
+    tracing::debug_span!(
+        target: "tidings::handle",
+        "handle",
+        handler,
+        event = %envelope.name(),
+        id = %envelope.id(),
+        attempt
+    )
 }
 
 /// Where a subscription that is new begins.

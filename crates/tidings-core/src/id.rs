@@ -60,9 +60,10 @@ fn written(id: &Uuid) -> Text {
     Text::from(&*id.hyphenated().encode_lower(&mut text))
 }
 
-/// An envelope's id. One that is new is written when somebody first asks for it as a text: most are never asked.
+/// An envelope's id, to be kept and compared. One that is new is written when somebody first asks for it as a text: most
+/// are never asked.
 #[derive(Clone, Default)]
-pub(crate) struct Id {
+pub struct Id {
     /// Counts while there is no text; nil is none.
     number: Uuid,
     text: OnceLock<Text>,
@@ -98,10 +99,22 @@ impl Id {
         self.number.is_nil().then(|| self.text())
     }
 
-    pub(crate) fn text(&self) -> &Text {
+    /// It as a text.
+    pub fn text(&self) -> &Text {
         self.text.get_or_init(|| if self.number.is_nil() { Text::default() } else { written(&self.number) })
     }
 }
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.number.is_nil(), other.number.is_nil()) {
+            (false, false) => self.number == other.number,
+            _ => self.text() == other.text(),
+        }
+    }
+}
+
+impl Eq for Id {}
 
 impl From<Text> for Id {
     fn from(text: Text) -> Self {
@@ -144,5 +157,7 @@ mod tests {
         }
         assert!(Id::default().is_none() && Id::from(Text::default()).is_none());
         assert!(!Id::from(Text::known("4711")).is_none());
+        let (one, other) = (Id::new(Timestamp::default()), Id::new(Timestamp::default()));
+        assert!(one == one.clone() && one == Id::from(one.text().clone()) && one != other);
     }
 }

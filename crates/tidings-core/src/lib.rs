@@ -56,7 +56,7 @@ pub use event::{Event, EventInfo, Field};
 pub use failure::{Failure, Handled, IntoHandled, Kind, OrFail, Wish};
 pub use handler::{
     Argument, Asynchronous, Begun, Boxed, ByEnvelope, ByReference, CONCURRENCY, Call, Dependent, Handler, On,
-    Place, Plain, Registration, Start, Subscribe, With, WithDependency,
+    Place, Plain, Registration, Start, Subscribe, With, WithDependency, handling,
 };
 pub use policy::{
     Backoff, Bulkhead, By, CALL_TIMEOUT, Circuit, CircuitMode, Dead, DeadRule, Defaults, Idempotency, Keeper,

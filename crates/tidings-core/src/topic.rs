@@ -35,7 +35,19 @@ pub struct TopicError {
 /// assert_eq!(tidings_core::check_topic("order..placed").unwrap_err().column, 7);
 /// ```
 pub fn check_topic(text: &str) -> Result<(), TopicError> {
-    scan(text, false)
+    if is_plain(text) { Ok(()) } else { scan(text, false) }
+}
+
+/// Whether it is what nearly all topics are: short, of letters, digits, `-` and `_`. Every such text is valid.
+fn is_plain(text: &str) -> bool {
+    let mut before = b'.';
+    let fits = |byte: u8| {
+        let fits =
+            byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || (byte == b'.' && before != b'.');
+        before = byte;
+        fits
+    };
+    text.len() < 2 * SEGMENTS_MAX && text.bytes().all(fits) && !text.is_empty() && !text.ends_with('.')
 }
 
 fn scan(text: &str, wildcards: bool) -> Result<(), TopicError> {
@@ -224,6 +236,25 @@ impl<'de> serde::Deserialize<'de> for Pattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_plain_is_valid_and_what_is_short_and_valid_of_such_characters_is_plain() {
+        let mut texts = vec![String::new()];
+        for _ in 0..6 {
+            let longer =
+                texts.iter().flat_map(|text| ["a", ".", "*", "é"].map(|c| format!("{text}{c}"))).collect();
+            let all = std::mem::replace(&mut texts, longer);
+            for text in all {
+                let valid = scan(&text, false).is_ok();
+                assert_eq!(is_plain(&text), valid && !text.contains('é'), "{text:?}");
+                assert_eq!(check_topic(&text).is_ok(), valid, "{text:?}");
+            }
+        }
+        for many in [31, 32, 33, 40] {
+            let text = vec!["a"; many].join(".");
+            assert_eq!(check_topic(&text), scan(&text, false), "{many} segments");
+        }
+    }
 
     /// The definition, written as recursion, to compare the loop with.
     fn defined(pattern: &[&str], topic: &[&str]) -> bool {

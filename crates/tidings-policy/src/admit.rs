@@ -92,8 +92,11 @@ pub(crate) fn admit(permit: &mut Permit, ask: &Ask<'_>, from: Stage) -> Result<O
 
 #[inline]
 fn flag(plan: &Plan, ask: &Ask<'_>) -> Result<(), Refusal> {
+    if !plan.flags.any() {
+        return Ok(());
+    }
     let envelope = ask.envelope;
-    let key = envelope.key().unwrap_or(envelope.id());
+    let key = envelope.key().unwrap_or_else(|| envelope.id());
     let asked =
         FlagAsk { flag: plan.flag.as_deref(), event: envelope.name(), handler: &plan.common.name, key };
     match plan.flags.off(&asked) {

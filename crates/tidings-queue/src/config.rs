@@ -49,6 +49,8 @@ pub struct Config {
     /// one and a half times as long.
     #[serde(with = "span")]
     pub blocked_after: Duration,
+    /// Whether how long entries wait and take is measured, for percentiles; yes. What is counted is counted always.
+    pub timings: bool,
 }
 
 /// Who is next when several wait.
@@ -106,6 +108,7 @@ impl Default for Config {
             restart_first: Duration::from_secs(1),
             restart_max: Duration::from_secs(30),
             blocked_after: Duration::from_secs(1),
+            timings: true,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) type Panic = Box<dyn Any + Send>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ticket {
     pub(crate) key: u64,
+    pub(crate) lane: u32,
     pub(crate) keyed: bool,
     pub(crate) level: u8,
     pub(crate) bytes: usize,

@@ -65,5 +65,5 @@ pub use entry::{Entry, Full, Left, Why};
 pub use error::{Error, ErrorKind};
 pub use figures::{Figures, Percentiles, WorkerFigures};
 pub use queue::Queue;
-pub use room::Reserved;
+pub use room::{Held, Reserved};
 pub use work::{Cause, Notice, Step, Turn, Work};

@@ -210,8 +210,8 @@ impl<T> Post<T> {
                     giver.push(job, now);
                 }
                 let moves = |at: usize| self.owner(at) == from && target[at] == to;
-                for (key, lane) in giver.leaving(|key| moves(partition(key))) {
-                    taker.arrive(key, lane, now);
+                for leaving in giver.leaving(|key| moves(partition(key))) {
+                    taker.arrive(leaving, now);
                 }
                 for at in (0..PARTITIONS).filter(|at| moves(*at)) {
                     self.owners[at].store(to as u8, Ordering::Release);
@@ -258,8 +258,27 @@ impl<T> Post<T> {
         }
     }
 
-    /// Ends an entry with a key, or lets it run again, wherever the key lives by now.
-    pub(crate) fn settle(&self, worker: usize, key: u64, again: Option<Job<T>>, now: i64) {
+    /// Ends what a worker has run of these keys, under a lock of its lanes that it has. `out` is left with those that live
+    /// elsewhere by now.
+    pub(crate) fn settle_own(
+        &self,
+        worker: usize,
+        lanes: &mut Lanes<T>,
+        out: &mut Vec<(u64, u32)>,
+        now: i64,
+    ) {
+        // Whoever moves a key holds this lock.
+        out.retain(|(key, guess)| {
+            let own = self.owner(partition(*key)) == worker;
+            if own {
+                lanes.settle(*key, *guess, now);
+            }
+            !own
+        });
+    }
+
+    /// Ends an entry with a key, or lets it run again, wherever the key lives by now. `guess` is where its lane was.
+    pub(crate) fn settle(&self, worker: usize, key: u64, guess: u32, again: Option<Job<T>>, now: i64) {
         let owner = &self.owners[partition(key)];
         loop {
             let lives = owner.load(Ordering::Acquire);
@@ -270,7 +289,7 @@ impl<T> Post<T> {
             }
             match again {
                 Some(job) => lanes.again(job, now),
-                None => lanes.settle(key, now),
+                None => lanes.settle(key, guess, now),
             }
             place.sized(&lanes);
             drop(lanes);

@@ -83,7 +83,10 @@ impl<W: Work> Queue<W> {
         let granted = tokio::select! {
             biased;
             granted = &mut line.granted => granted.ok(),
-            () = self.shared.clock.sleep(deadline) => line.granted.try_recv().ok(),
+            () = self.shared.clock.sleep(deadline) => {
+                room.let_in();
+                line.granted.try_recv().ok()
+            }
         };
         match granted {
             Some(reserved) => {
@@ -148,7 +151,7 @@ impl<W: Work> Queue<W> {
     pub(crate) fn leave(&self, entry: Entry<W::Item>) {
         let Entry { item, key, priority, bytes } = entry;
         let (keyed, key, level) = (key.is_some(), key.unwrap_or(0), level_of(priority));
-        let job = Job { item, key, bytes, since: 0, level, keyed, stamped: false };
+        let job = Job { item, key, bytes, since: 0, lane: 0, level, keyed, stamped: false };
         self.shared.post.push(job, || self.shared.now());
     }
 
@@ -193,6 +196,7 @@ impl<W: Work> Queue<W> {
         shared.room.set(config.events_max, config.bytes_max);
         shared.spin.store(config.spin.as_nanos() as u64, Ordering::Relaxed);
         shared.concurrency.store(config.concurrency, Ordering::Relaxed);
+        shared.timings.store(config.timings, Ordering::Relaxed);
         for worker in 0..shared.post.len() {
             shared.post.place(worker).lanes().set(weights(config.order), micros(config.ageing));
             shared.post.place(worker).inbox.wake();

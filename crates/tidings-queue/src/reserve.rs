@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use crate::{
     entry::{Entry, Full, Why},
     queue::Queue,
-    room::Reserved,
+    room::{Held, Reserved},
     size::Size,
     work::Work,
 };
@@ -16,9 +16,17 @@ impl<W: Work> Queue<W> {
     /// # Errors
     /// Why there is none.
     pub fn reserve(&self, events: usize, bytes: usize) -> Result<Reserved, Why> {
+        self.hold(events, bytes).map(Held::keep)
+    }
+
+    /// The same for who pushes them at once.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn hold(&self, events: usize, bytes: usize) -> Result<Held<'_>, Why> {
         let size = of(events, bytes);
         self.shared.room.take_all(size)?;
-        Ok(Reserved::new(self.shared.room.clone(), size))
+        Ok(Held::new(&self.shared.room, size))
     }
 
     /// The same, waiting for room at most until `deadline`, in order with others who wait.
@@ -43,23 +51,38 @@ impl<W: Work> Queue<W> {
         let granted = tokio::select! {
             biased;
             granted = &mut line.granted => granted.ok(),
-            () = self.shared.clock.sleep(deadline) => line.granted.try_recv().ok(),
+            () = self.shared.clock.sleep(deadline) => {
+                room.let_in();
+                line.granted.try_recv().ok()
+            }
         };
         granted.ok_or(if room.taken.is_closed() { Why::Closed } else { why })
     }
 
-    /// The same for who must not wait, because the queue waits for it: a tenth more than there is, and also when the
+    /// Room for who must not wait, because the queue waits for it: a tenth more than there is, and also when the
     /// queue is closed and still works off what it has.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn reserve_over(&self, events: usize, bytes: usize) -> Result<Reserved, Why> {
+    pub fn hold_over(&self, events: usize, bytes: usize) -> Result<Held<'_>, Why> {
         if self.shared.is_stopped() {
             return Err(Why::Closed);
         }
         let size = of(events, bytes);
         self.shared.room.take_over(size)?;
-        Ok(Reserved::new(self.shared.room.clone(), size))
+        Ok(Held::new(&self.shared.room, size))
+    }
+
+    /// Pushes an entry into room that is held for it.
+    ///
+    /// # Errors
+    /// The room is not of this queue, or not as large; then the entry is given back.
+    pub fn push_held(&self, held: &mut Held<'_>, entry: Entry<W::Item>) -> Result<(), Full<W::Item>> {
+        if !held.is_of(&self.shared.room) || !held.use_part(Size::one(entry.bytes)) {
+            return Err(Full { entry, why: Why::Events });
+        }
+        self.leave(entry);
+        Ok(())
     }
 
     /// Pushes an entry into room that was kept for it.

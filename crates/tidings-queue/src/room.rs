@@ -10,6 +10,11 @@ use crate::{
     sync::{AtomicUsize, Mutex, Ordering, lock},
 };
 
+/// While a worker works off cheap entries, who waits for room is woken when this part of it is free, or so many entries:
+/// to wake somebody takes as long as some entries. Nobody waits longer than for the worker to slow down or run dry.
+const SOME: usize = 32;
+const SOME_EVENTS: usize = 256;
+
 /// The room of a queue.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -42,6 +47,14 @@ struct Waiter {
 pub struct Reserved {
     room: Arc<Room>,
     size: Option<Size>,
+}
+
+/// The same for somebody who uses it at once, and does not keep it.
+#[derive(Debug)]
+#[must_use = "room that is dropped is given back"]
+pub struct Held<'a> {
+    room: &'a Arc<Room>,
+    left: Size,
 }
 
 /// A place in the line; left when it is dropped.
@@ -100,16 +113,35 @@ impl Room {
 
     /// Gives room back, and lets in who waits.
     pub(crate) fn give_back(self: &Arc<Self>, size: Size) {
+        self.give_more_back(size, false);
+    }
+
+    /// The same; if more will `follow` at once, who waits is let in when it is worth it.
+    pub(crate) fn give_more_back(self: &Arc<Self>, size: Size, follow: bool) {
         if size.events == 0 {
             return;
         }
         let left = self.taken.give_back(size);
-        if self.waiters.load(Ordering::SeqCst) > 0 {
+        if self.waiters.load(Ordering::SeqCst) > 0 && (!follow || self.has_some(left)) {
             self.grant();
         }
         if left.events == 0 {
             self.empty.notify_waiters();
         }
+    }
+
+    /// Lets in who waits, as far as there is room.
+    pub(crate) fn let_in(self: &Arc<Self>) {
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            self.grant();
+        }
+    }
+
+    /// Whether there is so much room that it is worth to wake somebody for it.
+    fn has_some(&self, taken: Size) -> bool {
+        let most = self.most();
+        let (events, bytes) = ((most.events / SOME).min(SOME_EVENTS), most.bytes / SOME);
+        taken.events + events <= most.events && taken.bytes + bytes <= most.bytes
     }
 
     /// Nobody comes in any more; who waits is told.
@@ -177,19 +209,38 @@ impl Reserved {
 
     /// Uses a part of the room. Answers whether as much is left.
     pub(crate) fn use_part(&mut self, part: Size) -> bool {
-        match &mut self.size {
-            Some(size) if size.events >= part.events && size.bytes >= part.bytes => {
-                size.events -= part.events;
-                size.bytes -= part.bytes;
-                true
-            }
-            _ => false,
-        }
+        self.size.as_mut().is_some_and(|size| size.take(part))
     }
 
     /// The room is used from now on.
     pub(crate) fn used(mut self) {
         self.size = None;
+    }
+}
+
+impl<'a> Held<'a> {
+    pub(crate) fn new(room: &'a Arc<Room>, size: Size) -> Self {
+        Self { room, left: size }
+    }
+
+    /// Keeps it, for somebody who does something else first.
+    pub fn keep(mut self) -> Reserved {
+        Reserved::new(self.room.clone(), std::mem::take(&mut self.left))
+    }
+
+    pub(crate) fn is_of(&self, room: &Arc<Room>) -> bool {
+        Arc::ptr_eq(self.room, room)
+    }
+
+    /// Uses a part of the room. Answers whether as much is left.
+    pub(crate) fn use_part(&mut self, part: Size) -> bool {
+        self.left.take(part)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.room.give_back(self.left);
     }
 }
 

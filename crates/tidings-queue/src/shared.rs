@@ -37,6 +37,7 @@ pub(crate) struct Shared<W: Work> {
     /// What the workers read of the settings.
     pub(crate) spin: AtomicU64,
     pub(crate) concurrency: AtomicUsize,
+    pub(crate) timings: AtomicBool,
     /// The keeper has to look at the settings again, or to end.
     pub(crate) changed: Arc<Notify>,
     /// All ends.
@@ -131,6 +132,7 @@ impl<W: Work> Shared<W> {
             dropped: AtomicU64::new(0),
             spin: AtomicU64::new(config.spin.as_nanos() as u64),
             concurrency: AtomicUsize::new(config.concurrency),
+            timings: AtomicBool::new(config.timings),
             changed: Arc::new(Notify::new()),
             stopping: Arc::new(Notify::new()),
             ended: Notify::new(),

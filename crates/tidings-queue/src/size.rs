@@ -41,6 +41,15 @@ impl Size {
         self.bytes += other.bytes;
     }
 
+    /// Takes a part of it away, if it is as much. Answers whether it was.
+    pub(crate) fn take(&mut self, part: Self) -> bool {
+        let enough = self.events >= part.events && self.bytes >= part.bytes;
+        if enough {
+            (self.events, self.bytes) = (self.events - part.events, self.bytes - part.bytes);
+        }
+        enough
+    }
+
     /// A tenth more, at least one entry.
     pub(crate) fn and_a_tenth(self) -> Self {
         Self { events: self.events + (self.events / 10).max(1), bytes: self.bytes + self.bytes / 10 }

@@ -37,6 +37,8 @@ pub(crate) struct Desk<W: Work> {
     hand: Vec<Job<W::Item>>,
     hand_max: usize,
     spare: Vec<Job<W::Item>>,
+    /// Keys of what was done, which are not free yet, and where their lanes were.
+    settled: Vec<(u64, u32)>,
     released: Size,
     /// The latest time that was seen: it does not go backwards.
     now: i64,
@@ -56,6 +58,7 @@ impl<W: Work> Desk<W> {
             hand: Vec::with_capacity(HAND_MAX),
             hand_max: 1,
             spare: Vec::new(),
+            settled: Vec::with_capacity(HAND_MAX),
             released: Size::default(),
             now: i64::MIN,
         }
@@ -127,6 +130,7 @@ impl<W: Work> Worker<'_, W> {
             self.requeue(job);
         }
         self.flush();
+        self.settle();
         self.idle(None);
         self.shared.post.place(self.index).busy(0);
         self.shared.post.idle(self.index, false);
@@ -145,8 +149,29 @@ impl<W: Work> Worker<'_, W> {
         }
         if any {
             self.flush();
+            self.settle();
         }
         any
+    }
+
+    /// Frees the keys of what was done.
+    fn settle(&mut self) {
+        if self.desk.settled.is_empty() {
+            return;
+        }
+        let (post, now) = (&self.shared.post, self.desk.now);
+        let place = post.place(self.index);
+        let mut lanes = place.lanes();
+        post.settle_own(self.index, &mut lanes, &mut self.desk.settled, now);
+        place.sized(&lanes);
+        drop(lanes);
+        self.settle_elsewhere();
+    }
+
+    fn settle_elsewhere(&mut self) {
+        for (key, guess) in self.desk.settled.drain(..) {
+            self.shared.post.settle(self.index, key, guess, None, self.desk.now);
+        }
     }
 
     /// Takes what is next into the hand.
@@ -156,11 +181,13 @@ impl<W: Work> Worker<'_, W> {
         let most = free.min(self.desk.hand_max);
         let place = self.shared.post.place(self.index);
         if most == 0 || place.waiting() == 0 {
+            self.settle();
             return false;
         }
         self.read_clock();
         let now = self.desk.now;
         let mut lanes = place.lanes();
+        self.shared.post.settle_own(self.index, &mut lanes, &mut self.desk.settled, now);
         // Before the new ones come, so that what rises stands before them.
         lanes.age(now);
         place.inbox.take(&mut self.desk.spare);
@@ -175,14 +202,21 @@ impl<W: Work> Worker<'_, W> {
         place.busy(self.desk.hand.len());
         let more = lanes.has_unkeyed();
         drop(lanes);
+        self.settle_elsewhere();
         if more && !self.desk.hand.is_empty() {
             self.shared.post.wake_idle(self.index);
         }
         self.desk.hand.reverse();
-        for job in self.desk.hand.iter().filter(|job| job.stamped) {
-            self.slot.wait.record(u64::try_from(now - job.since).unwrap_or(0), 1);
+        if self.timings() {
+            for job in self.desk.hand.iter().filter(|job| job.stamped) {
+                self.slot.wait.record(u64::try_from(now - job.since).unwrap_or(0), 1);
+            }
         }
         !self.desk.hand.is_empty()
+    }
+
+    fn timings(&self) -> bool {
+        self.shared.timings.load(Ordering::Relaxed)
     }
 
     fn read_clock(&mut self) {
@@ -202,7 +236,7 @@ impl<W: Work> Worker<'_, W> {
         self.shared.post.place(self.index).busy(0);
         let span = begun.elapsed();
         let each = span / count as u32;
-        if ended > 0 {
+        if ended > 0 && self.timings() {
             self.slot.processing.record(each.as_nanos() as u64, ended);
         }
         // In a small queue nothing is taken ahead: it would be seen in what little room there is.
@@ -213,8 +247,8 @@ impl<W: Work> Worker<'_, W> {
 
     /// Answers whether it ended here and now.
     fn run(&mut self, job: Job<W::Item>, begun: Instant) -> bool {
-        let Job { item, key, bytes, since, level, keyed, .. } = job;
-        let ticket = Ticket { key, keyed, level, bytes, delayed: false, begun };
+        let Job { item, key, bytes, since, lane, level, keyed, .. } = job;
+        let ticket = Ticket { key, lane, keyed, level, bytes, delayed: false, begun };
         let turn = Turn {
             worker: self.index,
             now: Timestamp::from_micros(self.desk.now),
@@ -244,19 +278,20 @@ impl<W: Work> Worker<'_, W> {
                 Err(panic) => self.lose(ticket, panic),
                 Ok(Step::Done) => {
                     if ticket.keyed {
-                        self.shared.post.settle(self.index, ticket.key, None, self.desk.now);
+                        self.desk.settled.push((ticket.key, ticket.lane));
                     }
                     count(&self.slot.processed);
                     self.desk.released.add(Size::one(ticket.bytes));
-                    if later {
+                    if later && self.timings() {
                         self.slot.processing.record(ticket.begun.elapsed().as_nanos() as u64, 1);
                     }
                     return true;
                 }
                 Ok(Step::Again { item, after }) if after.is_zero() => {
                     self.read_clock();
-                    let Ticket { key, keyed, level, bytes, .. } = ticket;
-                    self.requeue(Job { item, key, bytes, since: self.desk.now, level, keyed, stamped: true });
+                    let Ticket { key, lane, keyed, level, bytes, .. } = ticket;
+                    let since = self.desk.now;
+                    self.requeue(Job { item, key, bytes, since, lane, level, keyed, stamped: true });
                     return true;
                 }
                 Ok(Step::Again { item, after }) => {
@@ -283,7 +318,7 @@ impl<W: Work> Worker<'_, W> {
     fn requeue(&mut self, job: Job<W::Item>) {
         let now = self.desk.now;
         if job.keyed {
-            self.shared.post.settle(self.index, job.key, Some(job), now);
+            self.shared.post.settle(self.index, job.key, job.lane, Some(job), now);
         } else {
             self.shared.post.push(job, || now);
         }
@@ -291,9 +326,9 @@ impl<W: Work> Worker<'_, W> {
 
     /// The work broke on an item: the item is gone, and so is this worker.
     fn lose(&mut self, ticket: Ticket, panic: Panic) -> ! {
-        let Ticket { key, keyed, level, bytes, .. } = ticket;
+        let Ticket { key, lane, keyed, level, bytes, .. } = ticket;
         if keyed {
-            self.shared.post.settle(self.index, key, None, self.desk.now);
+            self.shared.post.settle(self.index, key, lane, None, self.desk.now);
         }
         count(&self.slot.lost);
         if self.slot.turn.load(Ordering::Relaxed) % 2 == 1 {
@@ -308,7 +343,9 @@ impl<W: Work> Worker<'_, W> {
     /// Gives back the room of what was settled.
     fn flush(&mut self) {
         self.in_flight();
-        self.shared.room.give_back(std::mem::take(&mut self.desk.released));
+        // More follow at once: another hand of cheap ones.
+        let follow = self.desk.hand_max > 1;
+        self.shared.room.give_more_back(std::mem::take(&mut self.desk.released), follow);
     }
 
     /// Takes over what waits without a key behind a worker that is busy.
@@ -362,6 +399,7 @@ impl<W: Work> Worker<'_, W> {
     /// Looks a little longer, then sleeps.
     fn rest(&mut self) {
         self.flush();
+        self.shared.room.let_in();
         let full = self.desk.driver.in_flight() >= self.shared.concurrency.load(Ordering::Relaxed);
         let spin = Duration::from_nanos(self.shared.spin.load(Ordering::Relaxed));
         if !full && !spin.is_zero() && self.spun(spin) {
@@ -374,6 +412,8 @@ impl<W: Work> Worker<'_, W> {
                 return self.shared.post.idle(self.index, false);
             }
             self.idle(Some(self.shared.now()));
+            self.desk.spare.shrink_to(HAND_MAX);
+            self.shared.post.place(self.index).lanes().tidy();
         }
         self.place().sleep(full);
         self.idle(None);

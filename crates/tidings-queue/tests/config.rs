@@ -19,6 +19,7 @@ fn every_fault_is_told_at_once_with_its_field() {
         restart_first: Duration::ZERO,
         restart_max: Duration::MAX,
         blocked_after: Duration::ZERO,
+        timings: false,
     };
     let faults = config.faults();
     let fields: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();

@@ -42,7 +42,7 @@ const MOST: Size = Size { events: 3, bytes: 5 };
 
 fn job(item: usize, key: Option<u64>) -> Job<usize> {
     let (keyed, key) = (key.is_some(), key.unwrap_or(0));
-    Job { item, key, bytes: 1, since: 0, level: (item % 3) as u8, keyed, stamped: false }
+    Job { item, key, bytes: 1, since: 0, lane: 0, level: (item % 3) as u8, keyed, stamped: false }
 }
 
 /// Workers that do nothing but count, and sleep when they found nothing.
@@ -64,11 +64,12 @@ impl Yard {
     }
 
     fn work(&self, worker: usize) {
-        let mut spare = Vec::new();
+        let (mut spare, mut settled) = (Vec::new(), Vec::new());
         while self.left.load(Ordering::SeqCst) > 0 {
             let place = self.post.place(worker);
             place.inbox.awake();
             let mut lanes = place.lanes();
+            self.post.settle_own(worker, &mut lanes, &mut settled, 0);
             place.inbox.take(&mut spare);
             for job in spare.drain(..) {
                 lanes.push(job, 0);
@@ -78,6 +79,9 @@ impl Yard {
             let more = lanes.has_unkeyed();
             place.sized(&lanes);
             drop(lanes);
+            for (key, guess) in settled.drain(..) {
+                self.post.settle(worker, key, guess, None, 0);
+            }
             let Some(job) = picked else {
                 self.post.idle(worker, true);
                 if !self.take_over(worker) {
@@ -96,7 +100,11 @@ impl Yard {
             sync::lock(&self.seen).push(job.item);
             if job.keyed {
                 self.running.store(false, Ordering::SeqCst);
-                self.post.settle(worker, job.key, None, 0);
+                // Both ways: at once, and with the next look at the lanes.
+                match job.item % 2 {
+                    0 => self.post.settle(worker, job.key, job.lane, None, 0),
+                    _ => settled.push((job.key, job.lane)),
+                }
             }
             place.busy(0);
             if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {

@@ -307,6 +307,32 @@ fn figures_tell_what_waits_how_long_it_waited_and_what_it_took() {
 }
 
 #[test]
+fn where_timings_are_not_wanted_there_are_counts_and_no_percentiles() {
+    let config = Config { timings: false, ..one_worker() };
+    let bench =
+        bench(
+            config.clone(),
+            move |waits: bool, _| {
+                if waits { Step::Waiting(Box::pin(async { Step::Done })) } else { Step::Done }
+            },
+        );
+    let push = |waits| {
+        bench.queue.push(entry(waits, Normal)).expect("room");
+        until("it was done", || bench.queue.figures().events == 0);
+    };
+    [false, true].into_iter().for_each(push);
+    let figures = bench.queue.figures();
+    assert_eq!(
+        (figures.processed, figures.wait.mean, figures.processing.mean),
+        (2, Duration::ZERO, Duration::ZERO)
+    );
+    bench.queue.set(Config { timings: true, ..config }).expect("a good setting");
+    [false, true].into_iter().for_each(push);
+    until("it is measured", || bench.queue.figures().processing.mean > Duration::ZERO);
+    bench.end();
+}
+
+#[test]
 fn the_timer_of_an_entry_that_runs_again_is_the_clock() {
     let again = AtomicBool::new(false);
     let bench = bench(one_worker(), move |item: u32, _| {

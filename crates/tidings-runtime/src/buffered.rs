@@ -15,8 +15,8 @@ use std::{
 };
 
 use ahash::{AHashMap, RandomState};
-use arc_swap::ArcSwapOption;
-use parking_lot::RwLock;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use tidings_core::{Clock, EnvelopeError, Pattern, Text, Timestamp};
 use tidings_policy::Guard;
@@ -41,7 +41,7 @@ pub const EVENT_BYTES: usize = 512;
 const ROOM_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How many names of events are remembered with their handlers; more are looked up each time.
-const ROUTES_MAX: usize = 4_096;
+const ROUTES_MAX: usize = 1_024;
 
 /// A handler to be run by a pool.
 pub struct BufferedHandler {
@@ -80,7 +80,9 @@ struct Inner {
     ground: Ground,
     config: RwLock<Config>,
     pools: RwLock<Vec<Arc<Running>>>,
-    routes: RwLock<Routes>,
+    routes: ArcSwap<Routes>,
+    /// Held by whoever changes them.
+    routing: Mutex<()>,
     keys: RandomState,
     started: AtomicBool,
     closed: AtomicBool,
@@ -98,9 +100,9 @@ pub(crate) struct Running {
     pub caller: Caller,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Routes {
-    handlers: Vec<Handler>,
+    handlers: Vec<Arc<Handler>>,
     known: AHashMap<Text, Stops>,
 }
 
@@ -174,7 +176,8 @@ impl Buffered {
             ground,
             config: RwLock::new(config),
             pools: RwLock::default(),
-            routes: RwLock::default(),
+            routes: ArcSwap::default(),
+            routing: Mutex::default(),
             keys: RandomState::new(),
             started: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -193,20 +196,22 @@ impl Buffered {
         let number = HandlerId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let salt = self.0.keys.hash_one(number);
         let route = Route { pool: index, slot, ordered: handler.ordered, salt };
-        let mut routes = self.0.routes.write();
-        routes.handlers.push(Handler { number, patterns: handler.patterns, route });
-        routes.known.clear();
+        let _routing = self.0.routing.lock();
+        let mut handlers = self.0.routes.load().handlers.clone();
+        handlers.push(Arc::new(Handler { number, patterns: handler.patterns, route }));
+        self.0.routes.store(Arc::new(Routes { handlers, known: AHashMap::new() }));
         Ok(number)
     }
 
     /// Takes a handler away. What runs ends; what waits for it is dropped, and its publishers are told. Answers whether
     /// it was there.
     pub fn remove(&self, handler: HandlerId) -> bool {
-        let mut routes = self.0.routes.write();
-        let Some(at) = routes.handlers.iter().position(|one| one.number == handler) else { return false };
-        let gone = routes.handlers.remove(at);
-        routes.known.clear();
-        drop(routes);
+        let routing = self.0.routing.lock();
+        let mut handlers = self.0.routes.load().handlers.clone();
+        let Some(at) = handlers.iter().position(|one| one.number == handler) else { return false };
+        let gone = handlers.remove(at);
+        self.0.routes.store(Arc::new(Routes { handlers, known: AHashMap::new() }));
+        drop(routing);
         if let Some(running) = self.0.pools.read().get(gone.route.pool) {
             running.pool.remove(gone.route.slot);
         }
@@ -216,7 +221,7 @@ impl Buffered {
     /// The handler's guard: its state, and the place to change its policy.
     pub fn guard<T>(&self, handler: &str, look: impl FnOnce(&Guard) -> T) -> Option<T> {
         let pools = self.0.pools.read().clone();
-        let mut slots = pools.iter().flat_map(|running| running.pool.slots.load().to_vec()).flatten();
+        let mut slots = pools.iter().flat_map(|running| running.pool.lineup.load().slots.clone()).flatten();
         slots.find(|slot| *slot.callee.name == *handler).map(|slot| look(&slot.guard))
     }
 
@@ -263,13 +268,17 @@ impl Buffered {
     }
 
     fn stops(&self, name: &Text) -> Stops {
-        if let Some(stops) = self.0.routes.read().known.get(name) {
-            return stops.clone();
-        }
-        let mut all = self.0.routes.write();
+        let known = self.0.routes.load().known.get(name).cloned();
+        known.unwrap_or_else(|| self.find_stops(name))
+    }
+
+    #[cold]
+    fn find_stops(&self, name: &Text) -> Stops {
+        let _routing = self.0.routing.lock();
+        let all = self.0.routes.load();
         // After the lock: whoever has a route has its pool here, also when it was added just now.
         let pools = self.0.pools.read().clone();
-        let selects = |handler: &&Handler| handler.patterns.iter().any(|pattern| pattern.matches(name));
+        let selects = |handler: &&Arc<Handler>| handler.patterns.iter().any(|pattern| pattern.matches(name));
         let mut found: Vec<Route> =
             all.handlers.iter().filter(selects).map(|handler| handler.route).collect();
         // In order of the pools, so that two publishers never wait for each other's room.
@@ -280,7 +289,9 @@ impl Buffered {
         };
         let stops: Stops = found.chunk_by(|one, other| one.pool == other.pool).filter_map(stop).collect();
         if all.known.len() < ROUTES_MAX {
-            all.known.insert(name.clone(), stops.clone());
+            let mut more = Routes::clone(&all);
+            more.known.insert(name.clone(), stops.clone());
+            self.0.routes.store(Arc::new(more));
         }
         stops
     }

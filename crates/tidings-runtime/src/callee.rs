@@ -12,7 +12,7 @@ use std::{
 use futures_util::{FutureExt, future::Either};
 use tidings_core::{
     BoxFuture, Boxed, Call, Cx, DeliveryInfo, Effects, Envelope, EventInfo, Failure, Handled, OpenCx,
-    Refused, Subscriber, Text,
+    Refused, Subscriber, Text, handling,
 };
 
 use crate::{Carried, Outside};
@@ -87,7 +87,8 @@ impl Callee {
             };
             Cx::open(info, subscriber)
         };
-        let (mut future, open) = match catch_unwind(AssertUnwindSafe(|| handler.call(envelope, open))) {
+        let span = handling(&self.name, envelope, attempt);
+        let (mut future, open) = match catch_unwind(AssertUnwindSafe(|| handler.call(span, envelope, open))) {
             Err(panic) => return Calling::Done(Err(Failure::panicked(&*panic))),
             Ok((Call::Done(result), None)) => return Calling::Done(result),
             Ok((Call::Done(result), open)) => {

@@ -53,8 +53,8 @@ impl Direct {
 
     /// The guard of the handler of this name.
     pub fn guard<T>(&self, handler: &str, look: impl FnOnce(&Guard) -> T) -> Option<T> {
-        let slots = self.0.slots.load();
-        let found = slots.iter().flatten().find(|slot| *slot.callee.name == *handler);
+        let lineup = self.0.lineup.load();
+        let found = lineup.slots.iter().flatten().find(|slot| *slot.callee.name == *handler);
         found.map(|slot| look(&slot.guard))
     }
 
@@ -84,10 +84,10 @@ impl Direct {
         closing: &CancellationToken,
     ) -> Option<Ended> {
         let number = {
-            let slots = self.0.slots.load();
+            let lineup = self.0.lineup.load();
             let is_it =
                 |slot: &Option<Arc<Slot>>| slot.as_ref().is_some_and(|one| *one.callee.name == *handler);
-            u32::try_from(slots.iter().position(is_it)?).ok()?
+            u32::try_from(lineup.slots.iter().position(is_it)?).ok()?
         };
         let told = Told::of(1);
         let job = Job::replay(event.clone(), number, letter, told.clone());

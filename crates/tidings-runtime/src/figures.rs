@@ -38,7 +38,7 @@ impl PoolFigures {
         Self {
             pool: running.pool.name.to_string(),
             queue: running.queue.figures(),
-            handled: read(&counts.handled),
+            handled: counts.handled.get(),
             failures: read(&counts.failures),
             retries: read(&counts.retries),
             dead: read(&counts.dead),

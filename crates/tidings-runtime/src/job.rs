@@ -64,7 +64,7 @@ impl Job {
         let attempts =
             self.calls - u32::from(!matches!(ended, Ended::Handled | Ended::ByFallback | Ended::Dead { .. }));
         if let Some(told) = self.told.take() {
-            told.tell(Outcome { handler: handler.clone(), attempts, ended });
+            told.tell(|| Outcome { handler: handler.clone(), attempts, ended });
         }
         if let Some(row) = self.spilled.take()
             && row.open.fetch_sub(1, Ordering::AcqRel) == 1

@@ -26,6 +26,7 @@ mod overflow;
 mod pool;
 mod receipt;
 mod spill;
+mod tally;
 mod watch;
 
 pub use buffered::{

@@ -16,7 +16,9 @@ use tidings_core::{
 use tidings_policy::{Ask, Entered, Guard, Permit, Refusal, Settlement, Verdict};
 use tidings_queue::{Notice as QueueNotice, Step, Turn, Work};
 
-use crate::{Callee, Calling, Ended, Outside, PoolConfig, job::Job, limit::Limit, notice::Notice};
+use crate::{
+    Callee, Calling, Ended, Outside, PoolConfig, job::Job, limit::Limit, notice::Notice, tally::Tally,
+};
 
 /// How long a delivery waits that could not even be kept as a dead letter.
 const KEEP_AGAIN: Duration = Duration::from_secs(1);
@@ -27,10 +29,18 @@ pub(crate) struct Slot {
     pub guard: Guard,
 }
 
+/// The handlers of a pool, and how fast it may go: what every delivery looks at.
+#[derive(Clone, Default)]
+pub(crate) struct Lineup {
+    /// By their number; those that were taken away leave their place empty.
+    pub slots: Vec<Option<Arc<Slot>>>,
+    pace: Option<Arc<Limit>>,
+}
+
 /// What happened in a pool so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub handled: AtomicU64,
+    pub handled: Tally,
     pub failures: AtomicU64,
     pub retries: AtomicU64,
     pub dead: AtomicU64,
@@ -58,12 +68,11 @@ pub(crate) enum Refused {
 pub(crate) struct Pool {
     me: Weak<Pool>,
     pub name: Text,
-    pub slots: ArcSwap<Vec<Option<Arc<Slot>>>>,
+    pub lineup: ArcSwap<Lineup>,
     pub outside: Arc<dyn Outside>,
     pub clock: Arc<dyn Clock>,
     pub counts: Counts,
     pub notices: Arc<dyn Fn(Notice) + Send + Sync>,
-    pace: ArcSwap<Option<Limit>>,
     /// Deliveries that waited longer than they should.
     pub late: AtomicU64,
     late_after: AtomicU64,
@@ -84,12 +93,11 @@ impl Pool {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             name,
-            slots: ArcSwap::default(),
+            lineup: ArcSwap::from_pointee(Lineup { slots: Vec::new(), pace }),
             outside,
             clock,
             counts: Counts::default(),
             notices,
-            pace: ArcSwap::from_pointee(pace),
             late: AtomicU64::new(0),
             late_after: AtomicU64::new(micros(config.latency_target)),
             refused,
@@ -98,38 +106,43 @@ impl Pool {
     }
 
     pub fn configure(&self, config: &PoolConfig) {
-        self.pace.store(Arc::new(pace(config, self.clock.now())));
+        self.line_up(|lineup| lineup.pace = pace(config, self.clock.now()));
         self.late_after.store(micros(config.latency_target), Ordering::Relaxed);
     }
 
     /// Adds a handler and answers its number.
     pub fn add(&self, slot: Slot) -> u32 {
+        self.line_up(|lineup| {
+            lineup.slots.push(Some(Arc::new(slot)));
+            u32::try_from(lineup.slots.len() - 1).expect("nobody registers four billion handlers")
+        })
+    }
+
+    fn line_up<R>(&self, change: impl FnOnce(&mut Lineup) -> R) -> R {
         let _changes = self.changes.lock();
-        let mut slots = Vec::clone(&self.slots.load());
-        slots.push(Some(Arc::new(slot)));
-        let number = u32::try_from(slots.len() - 1).expect("nobody registers four billion handlers");
-        self.slots.store(Arc::new(slots));
-        number
+        let mut lineup = Lineup::clone(&self.lineup.load());
+        let result = change(&mut lineup);
+        self.lineup.store(Arc::new(lineup));
+        result
     }
 
     /// Takes a handler away; what waits for it is dropped, and told so.
     pub fn remove(&self, number: u32) {
-        let _changes = self.changes.lock();
-        let mut slots = Vec::clone(&self.slots.load());
-        if let Some(slot) = slots.get_mut(number as usize) {
-            *slot = None;
-        }
-        self.slots.store(Arc::new(slots));
+        self.line_up(|lineup| {
+            if let Some(slot) = lineup.slots.get_mut(number as usize) {
+                *slot = None;
+            }
+        });
     }
 
     pub fn slot(&self, number: u32) -> Option<Arc<Slot>> {
-        self.slots.load().get(number as usize).cloned().flatten()
+        self.lineup.load().slots.get(number as usize).cloned().flatten()
     }
 
     /// Begins with a delivery, wherever: on a worker, or on the publisher's side.
     pub fn begin(&self, job: Job, now: Timestamp, waited: Duration) -> Step<Job> {
-        let slots = self.slots.load();
-        let Some(Some(slot)) = slots.get(job.handler as usize) else {
+        let lineup = self.lineup.load();
+        let Some(Some(slot)) = lineup.slots.get(job.handler as usize) else {
             Counts::add(&self.counts.dropped);
             job.end(&self.name, Ended::Dropped("its handler was taken away"));
             return Step::Done;
@@ -137,7 +150,7 @@ impl Pool {
         if job.envelope.expiry().is_some_and(|expiry| expiry <= now) {
             return self.skip(slot, job, "its time was over");
         }
-        if let Some(pace) = &**self.pace.load()
+        if let Some(pace) = &lineup.pace
             && let Err(after) = pace.take(1, now)
         {
             return Step::Again { item: job, after };
@@ -172,7 +185,7 @@ impl Pool {
 
     fn go(&self, slot: &Arc<Slot>, mut job: Job, permit: Permit, now: Timestamp) -> Step<Job> {
         job.first.get_or_insert(now);
-        match slot.callee.call(&job.envelope, job.calls, slot.guard.timeout()) {
+        match slot.callee.call(&job.envelope, job.calls, permit.timeout()) {
             Calling::Done(result) => self.settle(slot, job, permit, now, result),
             Calling::Waiting(call) => {
                 let (me, slot, permit) = (self.me.clone(), slot.clone(), permit.keep());
@@ -218,7 +231,7 @@ impl Pool {
 
     fn decide(&self, slot: &Arc<Slot>, mut job: Job, verdict: Verdict, result: Handled) -> Step<Job> {
         let Err(failure) = result else {
-            Counts::add(&self.counts.handled);
+            self.counts.handled.add();
             job.end(&slot.callee.name, Ended::Handled);
             return Step::Done;
         };
@@ -295,7 +308,7 @@ impl Pool {
     ) -> Step<Job> {
         let decide = |me: &Self, slot: &Arc<Slot>, mut job: Job, result: Handled| match result {
             Ok(()) => {
-                Counts::add(&me.counts.handled);
+                me.counts.handled.add();
                 job.end(&slot.callee.name, Ended::ByFallback);
                 Step::Done
             }
@@ -425,6 +438,6 @@ fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn pace(config: &PoolConfig, now: Timestamp) -> Option<Limit> {
-    config.processing_per_second.map(|rate| Limit::of(rate, now))
+fn pace(config: &PoolConfig, now: Timestamp) -> Option<Arc<Limit>> {
+    config.processing_per_second.map(|rate| Arc::new(Limit::of(rate, now)))
 }

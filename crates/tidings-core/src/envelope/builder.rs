@@ -21,6 +21,25 @@ impl Clone for EnvelopeBuilder {
     }
 }
 
+impl Inner {
+    /// Whether there is nothing rare about it, and all of its texts are as long as most: then nothing is wrong with it.
+    fn is_plain(&self) -> bool {
+        let fits = |text: &Text| !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
+        let may = |text: &Option<Text>| text.as_ref().is_none_or(fits);
+        self.rare.is_none()
+            && self.tags.len() <= TAGS_MAX
+            && fits(&self.source)
+            && self.id.given().is_none_or(fits)
+            && may(&self.key)
+            && may(&self.subject)
+            && may(&self.stream)
+            && may(&self.correlation)
+            && may(&self.causation)
+            && may(&self.content_type)
+            && self.tags.iter().all(|tag| tag.len() <= TEXT_BYTES_MAX)
+    }
+}
+
 impl EnvelopeBuilder {
     /// The content, which is this builder's alone until it is finished: it is made where it stays, and never moved.
     pub(super) fn inner(&mut self) -> &mut Inner {
@@ -200,8 +219,8 @@ impl EnvelopeBuilder {
         if inner.id.is_none() {
             inner.id = Id::now();
         }
-        if inner.source.is_empty() {
-            return Err(EnvelopeError::Empty("source"));
+        if inner.is_plain() {
+            return Ok(Envelope(self.0.shareable()));
         }
         let texts = [
             ("id", inner.id.given()),

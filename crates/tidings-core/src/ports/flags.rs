@@ -15,6 +15,11 @@ pub const FLAG_HASH: &str = "xxh3-64 of name, a zero byte, key";
 pub trait Flags: Send + Sync + fmt::Debug + 'static {
     /// The name of a flag that keeps this delivery from its handler, if there is one. What nobody has set is on.
     fn off(&self, ask: &FlagAsk<'_>) -> Option<Text>;
+
+    /// Whether any may be off; if not, nobody has to ask for which.
+    fn any(&self) -> bool {
+        true
+    }
 }
 
 /// For what is asked.

@@ -3,7 +3,9 @@
 use std::{panic::AssertUnwindSafe, task::Poll};
 
 use futures_util::{FutureExt, future::Either};
-use tidings_core::{BoxFuture, Boxed, Call, Clock, Cx, DeliveryInfo, Failure, Handled, OpenCx, Reason};
+use tidings_core::{
+    BoxFuture, Boxed, Call, Clock, Cx, DeliveryInfo, Failure, Handled, OpenCx, Reason, handling,
+};
 use tidings_policy::{Entered, Permit, Refusal};
 use tokio::sync::OwnedMutexGuard;
 
@@ -55,7 +57,8 @@ impl Lane {
         delivery.first.get_or_insert(permit.given());
         let open = || Cx::open(info(&delivery), self.subscriber.clone());
         let call = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            shared.handler.call(&delivery.event.envelope, open)
+            let envelope = &delivery.event.envelope;
+            shared.handler.call(handling(&shared.name, envelope, delivery.calls), envelope, open)
         }));
         let (open, result) = match call {
             Err(panic) => (None, Err(Failure::panicked(&*panic))),

@@ -163,8 +163,13 @@ impl MemoryFlags {
 
 impl Flags for MemoryFlags {
     #[inline]
+    fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    #[inline]
     fn off(&self, ask: &FlagAsk<'_>) -> Option<Text> {
-        if !self.any.load(Ordering::Acquire) {
+        if !self.any() {
             return None;
         }
         let table = self.table.load();

@@ -1,13 +1,16 @@
 //! How an event comes in: room in every queue it goes to, before anybody has it.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use smallvec::SmallVec;
-use tidings_core::Envelope;
-use tidings_queue::{Reserved, Why};
+use tidings_core::{Envelope, EnvelopeError};
+use tidings_queue::{Held, Reserved, Why};
 
 use super::{Admitted, Buffered, EVENT_BYTES, From, PublishError, Running, Stop, Ticket, Way};
-use crate::{Admission, Full, NoRoom, Outcomes, Overflow, pool::Counts};
+use crate::{Admission, Full, NoRoom, Outcomes, Overflow, job::Job, pool::Counts, receipt::Told};
 
 impl Buffered {
     /// Takes an event in, waiting for room where its pool says so. It reaches all of its handlers or none.
@@ -37,7 +40,7 @@ impl Buffered {
         for Stop { running, routes } in &*stops {
             let timing = running.caller.begin();
             let way = match self.at_once(running, routes.len(), bytes) {
-                Ok(reserved) => Way::Reserved(reserved),
+                Ok(held) => Way::Reserved(held.keep()),
                 Err(why) => {
                     let overflow = match &running.spiller {
                         // Whatever the settings say by now: it must not overtake those that were spilled.
@@ -76,31 +79,64 @@ impl Buffered {
     /// # Errors
     /// There was no room; the event is given back.
     pub fn publish_now(&self, event: &Envelope, from: From) -> Result<Admitted, PublishError> {
-        let stops = self.stops(event.name());
+        self.now(event, from, false)?.map_err(|(running, why)| full(&running, event, why))
+    }
+
+    /// The same for publishers that may wait: `None` says that something has to be done about room first, which
+    /// [`admit`](Self::admit) does. `told` says whether somebody wants to know what becomes of the event.
+    ///
+    /// # Errors
+    /// Its payload cannot be serialised.
+    pub fn publish_at_once(&self, event: &Envelope, told: bool) -> Result<Option<Admitted>, PublishError> {
+        Ok(self.now(event, From::Outside, told)?.ok())
+    }
+
+    fn now(
+        &self,
+        event: &Envelope,
+        from: From,
+        told: bool,
+    ) -> Result<Result<Admitted, (Arc<Running>, NoRoom)>, EnvelopeError> {
+        let routes = self.0.routes.load();
+        let found;
+        let stops = match routes.known.get(event.name()) {
+            Some(stops) => stops,
+            None => {
+                found = self.find_stops(event.name());
+                &found
+            }
+        };
         if stops.is_empty() {
-            return Ok(Admitted::default());
+            return Ok(Ok(Admitted::default()));
         }
         let bytes = event.payload()?.len() + EVENT_BYTES;
-        let mut reserved: SmallVec<[Reserved; 1]> = SmallVec::new();
-        for Stop { running, routes } in &*stops {
+        let mut rooms: SmallVec<[Held<'_>; 1]> = SmallVec::new();
+        for Stop { running, routes } in &**stops {
             let timing = running.caller.begin();
             let room = match from {
                 From::Outside => self.at_once(running, routes.len(), bytes),
-                From::Handler => running.queue.reserve_over(routes.len(), bytes).map_err(no_room),
+                From::Handler => running.queue.hold_over(routes.len(), bytes).map_err(no_room),
             };
             running.caller.end(timing);
             match room {
-                Ok(room) => reserved.push(room),
-                Err(why) => return Err(full(running, event, why)),
+                Ok(room) => rooms.push(room),
+                Err(why) => return Ok(Err((running.clone(), why))),
             }
         }
-        for (Stop { running, routes }, room) in stops.iter().zip(reserved) {
-            self.push(running, room, event, routes, bytes, None, None);
+        let told = told.then(|| Told::of(stops.iter().map(|stop| stop.routes.len()).sum()));
+        for (Stop { running, routes }, mut room) in stops.iter().zip(rooms) {
+            for route in routes {
+                let job = Job::new(event.clone(), route.slot, told.clone());
+                // The room is of this queue and as large as all of them.
+                if let Err(full) = running.queue.push_held(&mut room, self.entry(job, *route, bytes)) {
+                    running.pool.dropped(full.entry.item, "no room was kept for it", false);
+                }
+            }
         }
-        Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes::default() })
+        Ok(Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes(told) }))
     }
 
-    fn at_once(&self, running: &Running, events: usize, bytes: usize) -> Result<Reserved, NoRoom> {
+    fn at_once<'a>(&self, running: &'a Running, events: usize, bytes: usize) -> Result<Held<'a>, NoRoom> {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(NoRoom::Closed);
         }
@@ -112,7 +148,7 @@ impl Buffered {
         {
             return Err(NoRoom::Rate);
         }
-        running.queue.reserve(events, bytes).map_err(no_room)
+        running.queue.hold(events, bytes).map_err(no_room)
     }
 
     async fn wait(

@@ -85,7 +85,7 @@ impl Buffered {
     /// one delivery. `None` when the handler is not here, or takes nothing in any more.
     pub async fn replay(&self, handler: &str, letter: Arc<DeadLetter>, event: &Envelope) -> Option<Outcomes> {
         let (running, route) = {
-            let (pools, routes) = (self.0.pools.read(), self.0.routes.read());
+            let (pools, routes) = (self.0.pools.read(), self.0.routes.load());
             routes.handlers.iter().find_map(|one| {
                 let running = pools.get(one.route.pool)?;
                 let slot = running.pool.slot(one.route.slot)?;

@@ -21,6 +21,11 @@ use std::{
 
 use crate::harness::{Job, Unit, at_least};
 use anyhow::{Context as _, Result, ensure};
+use apalis::prelude::{
+    Data, MemorySink, MemoryStorage, MemoryStorageError, RetryPolicy, Task, WorkerBuilder,
+    WorkerBuilderExt as _,
+};
+use futures_util::{SinkExt as _, StreamExt as _};
 use kameo::{
     Actor,
     actor::{ActorRef, Spawn},
@@ -34,13 +39,19 @@ use tidings::{
 /// How many events may wait, here and in every peer.
 const WAITING: usize = 65_536;
 
+/// What is measured.
 #[derive(Debug, Clone, Copy)]
-struct Case {
-    bytes: usize,
-    publishers: usize,
-    workers: usize,
+pub struct Case {
+    /// The size of a body.
+    pub bytes: usize,
+    /// How many publish at once.
+    pub publishers: usize,
+    /// How many handle at once.
+    pub workers: usize,
     /// How long a handler is busy.
-    busy: Duration,
+    pub busy: Duration,
+    /// Whether we measure waits and processing.
+    pub timings: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -81,8 +92,11 @@ fn rate(events: u64, took: Duration) -> f64 {
     events as f64 / took.as_secs_f64()
 }
 
-/// All of it: priorities, keys, receipts, policy, figures.
-fn ours(case: Case, events: u64) -> Result<f64> {
+/// All of it: priorities, keys, receipts, policy, figures. Answers how many events a second.
+///
+/// # Errors
+/// Not every event was handled once.
+pub fn ours(case: Case, events: u64) -> Result<f64> {
     let handled = Handled::new(case.busy);
     let counting = handled.clone();
     let handler = move |event: &Envelope| {
@@ -90,8 +104,13 @@ fn ours(case: Case, events: u64) -> Result<f64> {
     };
     let mut shared =
         PoolConfig { overflow: Overflow::Wait(Duration::from_secs(60)), ..PoolConfig::default() };
-    shared.queue =
-        QueueConfig { workers: case.workers, events_max: WAITING, bytes_max: 1 << 30, ..shared.queue };
+    shared.queue = QueueConfig {
+        workers: case.workers,
+        events_max: WAITING,
+        bytes_max: 1 << 30,
+        timings: case.timings,
+        ..shared.queue
+    };
     let config = Config { shared, ..Config::default() };
     runtime()?.block_on(async {
         let module = Module::new("bench").on(handler.topic("order.placed").buffered().policy(Policy::new()));
@@ -272,6 +291,53 @@ fn kameo(case: Case, events: u64) -> Result<f64> {
     })
 }
 
+async fn clerk(event: Vec<u8>, handled: Data<Handled>) {
+    handled.handle(&event);
+}
+
+/// Jobs in memory, with retries; a bounded channel in place of the unbounded one it has by itself, as all have here.
+fn apalis(case: Case, events: u64) -> Result<f64> {
+    let handled = Handled::new(case.busy);
+    runtime()?.block_on(async {
+        let (mut sinks, mut workers) = (Vec::new(), Vec::new());
+        for worker in 0..case.workers {
+            let (sender, receiver) = futures_channel::mpsc::channel::<Task<Vec<u8>>>(WAITING / case.workers);
+            let sender = sender.sink_map_err(MemoryStorageError::from);
+            let sink = MemorySink::new(Arc::new(futures_util::lock::Mutex::new(Box::new(sender))));
+            let storage = MemoryStorage::new_with(sink.clone(), receiver.boxed());
+            let worker = WorkerBuilder::new(format!("worker-{worker}"))
+                .backend(storage)
+                .retry(RetryPolicy::retries(3))
+                .data(handled.clone())
+                .build(clerk);
+            sinks.push(sink);
+            workers.push(tokio::spawn(worker.run()));
+        }
+        let begun = Instant::now();
+        let each = events / case.publishers as u64;
+        let publishers = (0..case.publishers).map(|_| {
+            let mut sinks = sinks.clone();
+            tokio::spawn(async move {
+                let many = sinks.len();
+                for id in 0..each {
+                    sinks[id as usize % many].send(Task::new(body(case.bytes, id))).await?;
+                }
+                anyhow::Ok(())
+            })
+        });
+        let publishers: Vec<_> = publishers.collect();
+        for publisher in publishers {
+            publisher.await??;
+        }
+        while handled.count() < events {
+            tokio::task::yield_now().await;
+        }
+        let took = begun.elapsed();
+        workers.iter().for_each(tokio::task::JoinHandle::abort);
+        Ok(rate(events, took))
+    })
+}
+
 /// Messages to a worker thread of Node.
 fn node(case: Case, events: u64) -> Result<f64> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/node/worker.mjs");
@@ -285,7 +351,7 @@ fn node(case: Case, events: u64) -> Result<f64> {
 }
 
 fn profiled(rounds: usize, events: u64) -> Result<()> {
-    let case = Case { bytes: 256, publishers: 1, workers: 1, busy: Duration::ZERO };
+    let case = Case { bytes: 256, publishers: 1, workers: 1, busy: Duration::ZERO, timings: true };
     for _ in 0..rounds {
         println!("{:.0} events/s", ours(case, events)?);
     }
@@ -308,6 +374,7 @@ pub fn run(name: &'static str, allocator: &str) -> Result<()> {
         publishers,
         workers,
         busy: Duration::from_micros(micros),
+        timings: true,
     };
     for case in [
         case(64, 1, 1, 0),
@@ -317,7 +384,7 @@ pub fn run(name: &'static str, allocator: &str) -> Result<()> {
         case(256, 1, 1, 2),
         case(256, 2, 2, 2),
     ] {
-        let Case { bytes, publishers, workers, busy } = case;
+        let Case { bytes, publishers, workers, busy, .. } = case;
         let events = if busy.is_zero() { events } else { events / 4 };
         let name = format!("{bytes} B, {publishers} to {workers}, handlers of {} µs", busy.as_micros());
         let mut table = job
@@ -329,6 +396,8 @@ pub fn run(name: &'static str, allocator: &str) -> Result<()> {
             .note(format!("App::publish_envelope: three priorities, 64 keys, receipts, the default policy, figures; {allocator} on all sides"))
             .peer("tokio worker", move || tokio_worker(case, events))
             .note("a bounded channel, a task, retries by hand: nothing else")
+            .peer("apalis", move || apalis(case, events.min(100_000)))
+            .note("jobs in memory with retries: no order by key, no receipts")
             .peer("crossbeam channel", move || channel(case, events))
             .note("a bounded channel and a thread: what can be reached at most by one shared queue");
         if publishers == 1 && workers == 1 && busy.is_zero() {

@@ -10,6 +10,7 @@ pub mod child;
 pub mod disk;
 pub mod harness;
 pub mod node;
+pub mod observed;
 pub mod peers;
 pub mod queues;
 pub mod sublist;

@@ -1,6 +1,6 @@
 //! Making an envelope, and checking it.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use bytes::Bytes;
 use triomphe::UniqueArc;
@@ -19,6 +19,21 @@ impl Clone for EnvelopeBuilder {
     fn clone(&self) -> Self {
         Self(UniqueArc::new((*self.0).clone()))
     }
+}
+
+thread_local! {
+    /// The last name that was found valid: who publishes an event publishes more of its kind.
+    static VALID: RefCell<Text> = RefCell::default();
+}
+
+fn check_name(name: &Text) -> Result<(), EnvelopeError> {
+    VALID.with_borrow_mut(|valid| {
+        if name.is_empty() || valid != name {
+            check_topic(name)?;
+            valid.clone_from(name);
+        }
+        Ok(())
+    })
 }
 
 impl Inner {
@@ -215,7 +230,7 @@ impl EnvelopeBuilder {
     /// An invalid name, an empty or overlong text.
     pub fn finish(mut self) -> Result<Envelope, EnvelopeError> {
         let inner = self.inner();
-        check_topic(&inner.name)?;
+        check_name(&inner.name)?;
         if inner.id.is_none() {
             inner.id = Id::now();
         }

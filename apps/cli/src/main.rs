@@ -28,6 +28,10 @@ use crate::{
     global::Global,
 };
 
+/// One thread frees what another allocated, all the time; see the guide to buffered handlers.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Look into a Tidings store, feed it, and repair it.
 #[derive(Debug, Parser)]
 #[command(name = "tidings", version, propagate_version = true, arg_required_else_help = true)]

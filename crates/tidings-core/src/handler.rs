@@ -195,10 +195,13 @@ where
 #[derive(Clone)]
 pub enum Boxed {
     /// It has no use for a context, so that none is made for it.
-    Plain(Arc<dyn Fn(&Envelope) -> Handled + Send + Sync>),
+    Plain(Arc<PlainFn>),
     /// It wants a context.
-    WithCx(Arc<dyn Fn(&Envelope, Cx) -> Call + Send + Sync>),
+    WithCx(Arc<WithCxFn>),
 }
+
+type PlainFn = dyn Fn(&Envelope) -> Handled + Send + Sync;
+type WithCxFn = dyn Fn(&Envelope, Cx) -> Call + Send + Sync;
 
 impl Boxed {
     /// One that has no use for a context.

@@ -14,6 +14,7 @@
 
 use std::{
     future::{IntoFuture as _, poll_fn},
+    pin::Pin,
     sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
@@ -176,7 +177,7 @@ async fn show(overflow: Overflow) -> Result<()> {
 async fn publish(app: &App, gateway: &Gateway, due: MessageDue) -> Result<Receipt, PublishError> {
     let priority = LEVELS[due.level].0;
     let mut publishing = app.publish(due).priority(priority).into_future();
-    match poll_fn(|cx| Poll::Ready(publishing.as_mut().poll(cx))).await {
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut publishing).poll(cx))).await {
         Poll::Ready(published) => published,
         Poll::Pending => {
             gateway.take_one(app).await;

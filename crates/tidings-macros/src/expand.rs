@@ -81,7 +81,7 @@ fn implementation(options: &Options, item: &DeriveInput, shape: &Shape) -> Token
     let ident = &item.ident;
     let fields = shape.fields.iter().flat_map(|field| field_infos(root, field));
     let keys = shape.fields.iter().filter(|field| field.marks.key.is_some()).map(|field| {
-        let value = value_of(field, |value| quote!(#root::Text::of(&#value)));
+        let value = value_of(field, |value| quote!(#root::Text::of(::core::format_args!("{}", #value))));
         let cfgs = &field.cfgs;
         quote! {
             #(#cfgs)*

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Defaults, Keeper, Policy, Registration, Text};
-use tidings_policy::{Faults, Guard, Surroundings};
+use tidings_core::{Defaults, Keeper, Registration, Text};
+use tidings_policy::{BatchGuards, Faults, Guard, GuardState, Surroundings};
 use tidings_store::AnyStore;
 
 use crate::{Config, claims::OwnClaims, counters::StoreCounters};
@@ -15,6 +15,7 @@ pub(crate) struct Guards {
     pub each: Guard,
     /// For a handler of batches: asked before each call.
     pub calls: Option<Guard>,
+    batches: Option<BatchGuards>,
     pub timed: bool,
     pub claims: Arc<OwnClaims>,
 }
@@ -43,28 +44,17 @@ impl Guards {
         };
         let timed = policy.circuit.is_some() || policy.shed.is_some();
         if registration.batches.is_none() {
-            return Ok(Self { each: Guard::new(name.clone(), policy, around)?, calls: None, timed, claims });
+            let each = Guard::new(name.clone(), policy, around)?;
+            return Ok(Self { each, calls: None, batches: None, timed, claims });
         }
         // Of a batch, what is about calls is about the call with all of them.
-        let (each, calls) = parts(policy);
-        Ok(Self {
-            each: Guard::new(name.clone(), each, around.clone())?,
-            calls: Some(Guard::new(name.clone(), calls, around)?),
-            timed,
-            claims,
-        })
+        let batches = BatchGuards::new(name.clone(), policy, around)?;
+        let (each, calls) = (batches.each.clone(), Some(batches.calls.clone()));
+        Ok(Self { each, calls, batches: Some(batches), timed, claims })
     }
-}
 
-/// What a policy says of each delivery, and of each call, of a handler of batches.
-fn parts(policy: Policy) -> (Policy, Policy) {
-    let calls = Policy {
-        circuit: policy.circuit.clone(),
-        bulkhead: policy.bulkhead.clone(),
-        timeout: policy.timeout,
-        ..Policy::new()
-    };
-    // The timeout is that of the whole, as it decides how long a claim holds.
-    let timeout = policy.clone().resolve(&Defaults::durable()).timeout;
-    (Policy { circuit: None, bulkhead: None, timeout, ..policy }, calls)
+    /// How the policy stands.
+    pub(crate) fn state(&self) -> GuardState {
+        self.batches.as_ref().map_or_else(|| self.each.state(), BatchGuards::state)
+    }
 }

@@ -234,14 +234,9 @@ impl Node {
         }
     }
 
-    /// How the policy of every subscription stands, in order of registration. Of a handler of batches: what its policy
-    /// says of calls.
+    /// How the policy of every subscription stands, in order of registration.
     pub fn policies(&self) -> Vec<(Text, GuardState)> {
-        let state = |declared: &Arc<Declared>| {
-            let guards = &declared.guards;
-            (declared.name.clone(), guards.calls.as_ref().unwrap_or(&guards.each).state())
-        };
-        self.declared.iter().map(state).collect()
+        self.declared.iter().map(|declared| (declared.name.clone(), declared.guards.state())).collect()
     }
 
     /// Names of the subscriptions that select `envelope`.

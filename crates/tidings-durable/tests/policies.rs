@@ -452,6 +452,29 @@ fn of_batches_flags_and_claims_are_asked_for_each_delivery() {
 }
 
 #[test]
+fn of_batches_a_flag_that_is_off_for_all_skips_all_and_holds_up_nobody() {
+    let (world, calls, up) = (World::new(), Arc::<Mutex<Vec<Vec<String>>>>::default(), Gate::default());
+    up.open();
+    let flags = Arc::new(MemoryFlags::new());
+    flags.set("event:order.paid".into(), Some(Flag::Off), "ann", support::DAWN).expect("a flag");
+    let around = Surroundings { flags, ..Surroundings::default() };
+    world.put([paid("x", "x", "{}"), paid("y", "y", "{}"), order("1", 1)]);
+    let node = world.start_among(World::config(), around, [batches(&calls, &up).policy(once())]);
+    node.settle();
+    assert_eq!((handled(&world), node.status().skipped), (1, 2));
+}
+
+#[test]
+fn of_batches_a_deadline_may_be_shorter_than_the_timeout_that_nobody_has_named() {
+    let (world, calls, up) = (World::new(), Arc::default(), Gate::default());
+    up.open();
+    let node = world.start([batches(&calls, &up).policy(Policy::new().deadline(secs(10)))]);
+    world.put([order("1", 1)]);
+    node.settle();
+    assert_eq!(handled(&world), 1);
+}
+
+#[test]
 fn of_batches_a_fallback_takes_the_one_that_is_given_up() {
     let (world, calls, up) = (World::new(), Arc::default(), Gate::default());
     let stand_in = |_: Envelope, cx: Cx| async move {

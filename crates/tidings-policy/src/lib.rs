@@ -19,6 +19,7 @@
 
 mod admit;
 mod answers;
+mod batches;
 mod breaker;
 mod budget;
 mod dice;
@@ -36,6 +37,7 @@ mod shedder;
 mod state;
 
 pub use answers::{Ask, Entered, Left, Refusal, Settlement, Verdict};
+pub use batches::BatchGuards;
 pub use breaker::{Breaker, BreakerState, Outcome, Ticket};
 pub use guard::{Faults, Guard, Surroundings};
 pub use memory::{FlagChange, FlagTarget, MemoryClaims, MemoryCounters, MemoryFlags};

@@ -64,6 +64,14 @@ impl Permit {
         self
     }
 
+    /// Gives it back unused: there was no call, or it was not its time. That counts neither as worked nor as failed. A
+    /// claim is released; answers what a store still has to be told about it. Dropping the permit does the same, but for
+    /// the store, where the claim then lasts until its lease ends.
+    pub fn unused(mut self) -> Option<tidings_core::BoxFuture<'static, Result<(), Failure>>> {
+        let claim = self.held.claim.take()?;
+        end(&self.plan, &claim, false, self.now)
+    }
+
     /// Gives it back with what the call answered and how long it took.
     #[inline]
     pub fn leave(mut self, result: &Handled, took: Duration) -> Left {

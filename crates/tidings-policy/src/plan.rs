@@ -71,7 +71,7 @@ pub(crate) struct Once {
 }
 
 /// How much longer than a call a claim holds.
-const LEASE_MORE: Duration = Duration::from_secs(5);
+pub(crate) const LEASE_MORE: Duration = Duration::from_secs(5);
 
 /// One policy, with what it needs to run; what did not change is taken over from the one before.
 pub(crate) struct Plan {

@@ -294,6 +294,11 @@ impl Gathering {
             || wants_to_be_alone(&delivery)
             || self.is_last(&delivery)
             || delivery.is_follower();
+        if !is_alone {
+            // First, for it may shut the delivery's key.
+            self.now = self.now.max(self.shared.clock.now());
+            self.with_open(|open, now, emit| open.make_way_for(&delivery, now, emit));
+        }
         if let Some(key) = delivery.key.clone() {
             if is_alone && self.keys.get(&key).is_some_and(|queue| queue.gathered > 0) {
                 // Those before it first.
@@ -309,7 +314,6 @@ impl Gathering {
         if is_alone {
             return self.completed(Batched { key: None, items: vec![delivery], cause: Cause::Alone });
         }
-        self.now = self.now.max(self.shared.clock.now());
         self.with_open(|open, now, emit| open.push(delivery, now, emit));
     }
 

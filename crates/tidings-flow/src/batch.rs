@@ -136,6 +136,33 @@ impl<T, K: Clone + Eq + Hash> Batch<T, K> {
         self.complete(key.clone(), Cause::Flush, emit);
     }
 
+    /// Completes whatever has to be before `item` can be added: what is due, and what there is no room beside. Pushing
+    /// it at the same time then completes nothing but its own batch.
+    pub fn make_way_for(&mut self, item: &T, now: Timestamp, emit: &mut dyn FnMut(Batched<T, K>)) {
+        let (key, bytes) = self.measured_of(item);
+        self.make_way(&key, bytes, now, emit);
+    }
+
+    fn measured_of(&self, item: &T) -> (K, usize) {
+        ((self.key)(item), self.measure.as_ref().map_or(0, |measure| measure(item)))
+    }
+
+    fn make_way(&mut self, key: &K, bytes: usize, now: Timestamp, emit: &mut dyn FnMut(Batched<T, K>)) {
+        self.fire(now, emit);
+        if self.items >= self.settings.open_items {
+            self.make_room(emit);
+        }
+        let bytes_max = self.settings.bytes.unwrap_or(usize::MAX);
+        if self.measure.is_some()
+            && self.open.get_mut(key).is_some_and(|open| open.bytes.saturating_add(bytes) > bytes_max)
+        {
+            self.complete(key.clone(), Cause::Bytes, emit);
+        }
+        if self.open.len() >= self.settings.keys && self.open.get_mut(key).is_none() {
+            self.make_room(emit);
+        }
+    }
+
     fn complete(&mut self, key: K, cause: Cause, emit: &mut dyn FnMut(Batched<T, K>)) {
         let Some(open) = self.open.remove(&key) else { return };
         self.due.remove(open.ticket);
@@ -152,8 +179,8 @@ impl<T, K: Clone + Eq + Hash> Batch<T, K> {
         emit(Batched { key, items: open.items, cause });
     }
 
-    /// Completes the oldest batch, because there is no room.
-    fn make_room(&mut self, emit: &mut dyn FnMut(Batched<T, K>)) {
+    /// Completes the oldest batch before its time, because there is no room elsewhere.
+    pub fn make_room(&mut self, emit: &mut dyn FnMut(Batched<T, K>)) {
         if let Some(key) = self.due.pop() {
             self.complete(key, Cause::Full, emit);
         }
@@ -186,24 +213,11 @@ impl<T, K: Clone + Eq + Hash> Operator for Batch<T, K> {
 
     fn push(&mut self, item: T, now: Timestamp, emit: &mut dyn FnMut(Self::Out)) {
         // What belongs to somebody else is called before anything is changed: if it panics, nothing has happened.
-        let key = (self.key)(&item);
-        let bytes = self.measure.as_ref().map_or(0, |measure| measure(&item));
-        self.fire(now, emit);
-        let bytes_max = self.settings.bytes.unwrap_or(usize::MAX);
-        if self.items >= self.settings.open_items {
-            self.make_room(emit);
-        }
-        if self.measure.is_some()
-            && self.open.get_mut(&key).is_some_and(|open| open.bytes.saturating_add(bytes) > bytes_max)
-        {
-            self.complete(key.clone(), Cause::Bytes, emit);
-        }
+        let (key, bytes) = self.measured_of(&item);
+        self.make_way(&key, bytes, now, emit);
         let open = match self.open.get_mut(&key) {
             Some(open) => open,
             None => {
-                if self.open.len() >= self.settings.keys {
-                    self.make_room(emit);
-                }
                 let room = if self.open.len() == 0 { self.room } else { 0 };
                 let ticket = self.due.insert(now.after(self.settings.age), key.clone());
                 let items = Vec::with_capacity(room);
@@ -215,7 +229,7 @@ impl<T, K: Clone + Eq + Hash> Operator for Batch<T, K> {
         self.items += 1;
         if open.items.len() >= self.settings.items {
             self.complete(key, Cause::Items, emit);
-        } else if open.bytes >= bytes_max {
+        } else if open.bytes >= self.settings.bytes.unwrap_or(usize::MAX) {
             self.complete(key, Cause::Bytes, emit);
         }
     }

@@ -239,3 +239,26 @@ proptest! {
         prop_assert_eq!(batch.operator.items(), 0);
     }
 }
+
+#[test]
+fn room_is_made_before_an_item_is_added_so_that_adding_completes_only_its_own_batch() {
+    let settings = Batching::new().items(3).bytes(10).age(ms(5)).keys(2).open_items(4);
+    let fresh =
+        || Batch::measured_by(settings.clone(), |item: &(char, usize)| item.0, |item| item.1).expect("valid");
+    // What is there before, what comes, and which batch has to go first, and why.
+    for (before, item, now, gone) in [
+        (vec![('a', 1)], ('a', 1), 6, Some(('a', Cause::Age))),
+        (vec![('a', 8)], ('a', 3), 0, Some(('a', Cause::Bytes))),
+        (vec![('a', 1), ('b', 1)], ('c', 1), 0, Some(('a', Cause::Full))),
+        (vec![('a', 1), ('a', 1), ('b', 1), ('b', 1)], ('b', 1), 0, Some(('a', Cause::Full))),
+        (vec![('a', 1), ('a', 1)], ('a', 1), 0, None),
+    ] {
+        let mut batches = fresh();
+        before.iter().for_each(|item| batches.push(*item, at(0), &mut |_| panic!("not yet")));
+        let mut out = Vec::new();
+        batches.make_way_for(&item, at(now), &mut |batch| out.push((batch.key, batch.cause)));
+        assert_eq!(out, Vec::from_iter(gone), "{before:?}, {item:?}");
+        batches.make_way_for(&item, at(now), &mut |_| panic!("there is room"));
+        batches.push(item, at(now), &mut |batch| assert_eq!(batch.items.last(), Some(&item)));
+    }
+}

@@ -212,3 +212,66 @@ fn under_saturation_priorities_get_their_weights_within_five_percent() {
         }
     }
 }
+
+/// How many entries each of several workers handles in step with the others.
+const IN_STEP: usize = 1_200;
+
+#[test]
+fn under_saturation_priorities_get_their_weights_over_several_workers_too() {
+    const WORKERS: usize = 3;
+    let seen = Arc::new(Mutex::new(HashMap::<std::thread::ThreadId, Vec<Priority>>::new()));
+    let gate = Arc::new(common::Gate::default());
+    let (saw, at) = (seen.clone(), gate.clone());
+    // One entry each at a time: so none of them runs out of entries, and takes over another's, before all have had many.
+    let step = Arc::new(std::sync::Barrier::new(WORKERS));
+    let config = Config {
+        workers: WORKERS,
+        events_max: 10_000,
+        ageing: Duration::from_secs(3_600),
+        ..Config::default()
+    };
+    let bench = bench(config, move |first: bool, turn| {
+        if first {
+            at.pass();
+            return Step::Done;
+        }
+        let handled = {
+            let mut all = saw.lock().expect("no panic under it");
+            let mine = all.entry(std::thread::current().id()).or_default();
+            mine.push(turn.priority());
+            mine.len()
+        };
+        if handled <= IN_STEP {
+            step.wait();
+        }
+        Step::Done
+    });
+    let push = |item, priority, key| {
+        bench.queue.push(Entry { item, key, priority, bytes: 1 }).expect("room");
+    };
+    for worker in 1..=WORKERS {
+        // Each of them stands at the gate before there is anything to choose from.
+        push(true, Priority::Normal, None);
+        gate.arrived(worker);
+    }
+    for turn in 0..3_000_u64 {
+        for (at, priority) in [Priority::Low, Priority::Normal, Priority::Critical].into_iter().enumerate() {
+            push(false, priority, turn.is_multiple_of(2).then_some(turn * 3 + at as u64));
+        }
+    }
+    gate.open(WORKERS);
+    bench.end();
+    let seen = seen.lock().expect("no panic under it");
+    assert_eq!((seen.len(), seen.values().map(Vec::len).sum::<usize>()), (WORKERS, 9_000));
+    let shares = [(Priority::Critical, 3.0), (Priority::Normal, 2.0), (Priority::Low, 1.0)];
+    let is_fair = |handled: &[Priority]| {
+        for (priority, weight) in shares {
+            let share = handled.len() as f64 * weight / 6.0;
+            let count = handled.iter().filter(|seen| **seen == priority).count() as f64;
+            assert!((count - share).abs() <= share * 0.05, "{priority:?}: {count} of {}", handled.len());
+        }
+    };
+    let in_step: Vec<&[Priority]> = seen.values().map(|handled| &handled[..IN_STEP]).collect();
+    in_step.iter().flat_map(|handled| handled.chunks(600)).for_each(is_fair);
+    is_fair(&in_step.concat());
+}

@@ -32,6 +32,8 @@ async fn greet(_: On<OrderPlaced>, _: Cx) -> Handled {
     Ok(())
 }
 
+async fn index(_: Batched<Delivered<Envelope>>) {}
+
 /// An application that starts, and ends.
 fn run(store: &Path) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -47,6 +49,7 @@ fn run(store: &Path) {
             .on(reserve.durable("reserve-stock").policy(timeout))
             .on(mail.pool("mail").unordered().fallback(audit))
             .on(audit.topic("order.*").topic("stock.**").durable("audit"))
+            .on(index.in_batches_by_key(Batching::new().items(1_500)).topic("parcel.*"))
             .publishes::<OrderPlaced>();
         let app = App::builder()
             .name("shop")
@@ -132,4 +135,17 @@ fn an_event_that_is_only_in_the_log_is_explained_and_an_unknown_name_has_a_hint(
     let far = room.run(&["explain", "nothing-of-the-kind"]);
     far.fails(&["there is no event and no handler"]);
     assert!(!far.err.contains("did you mean"), "{far:?}");
+}
+
+#[test]
+fn of_a_handler_of_batches_it_is_said_when_they_are_complete_and_that_order_is_kept() {
+    let room = room();
+    let said = room.ok(&["explain", "index"]).out;
+    for line in [
+        "   batches   up to 1,500 events of one key, 1s after the first at the latest",
+        "the end of the call loses the delivery; in order by key, one at a time",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in\n{said}");
+    }
+    assert_eq!(room.json(&["explain", "index"])[0]["batches"]["by_key"], true);
 }

@@ -9,7 +9,9 @@ mod promise;
 use std::{collections::BTreeSet, io::Write, process::ExitCode};
 
 use serde::Serialize;
-use tidings::{Defaults, Model, ModelHandler, ModelPlace, Pattern, Policy, buffered::PoolConfig};
+use tidings::{
+    Defaults, Model, ModelBatches, ModelHandler, ModelPlace, Pattern, Policy, buffered::PoolConfig,
+};
 
 use crate::{
     global::Global,
@@ -49,6 +51,9 @@ struct Edge<'a> {
     /// The events it gets, of those that are known; for a handler only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<&'a str>,
+    /// When its batches are complete, where it takes batches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batches: Option<&'a ModelBatches>,
     /// What it does instead of giving up.
     fallback: bool,
     /// Its policy, with the defaults of its place.
@@ -76,10 +81,11 @@ impl<'a> Edge<'a> {
             pool,
             selected_by: handler.patterns.iter().map(String::as_str).collect(),
             events: Vec::new(),
+            batches: handler.batches.as_ref(),
             fallback: handler.fallback,
             policy_line: policy.to_string(),
             policy,
-            promise: promise::of(&handler.place, pool),
+            promise: promise::of(&handler.place, pool, handler.batches.is_some()),
         }
     }
 
@@ -102,6 +108,9 @@ impl<'a> Edge<'a> {
         }
         if !self.events.is_empty() {
             lines.insert(2, ("   gets", quoted(&self.events)));
+        }
+        if let Some(batches) = self.batches {
+            lines.insert(1, ("   batches", promise::batches(batches)));
         }
         facts(out, lines)
     }

@@ -1,7 +1,7 @@
 //! What is promised on the way to a handler, by where it runs.
 
 use tidings::{
-    ModelPlace,
+    ModelBatches, ModelPlace,
     buffered::{Overflow, PoolConfig},
 };
 
@@ -26,9 +26,25 @@ pub fn place(place: &ModelPlace, pool: Option<&PoolConfig>) -> String {
     }
 }
 
+/// When a batch is complete.
+pub fn batches(ModelBatches { settings, by_key }: &ModelBatches) -> String {
+    let bytes = settings.bytes.map_or_else(String::new, |bytes| format!(" or {} bytes", count(bytes as u64)));
+    let key = if *by_key { " of one key" } else { "" };
+    format!(
+        "up to {} events{bytes}{key}, {:?} after the first at the latest",
+        count(settings.items as u64),
+        settings.age
+    )
+}
+
 /// What is promised.
-pub fn of(place: &ModelPlace, pool: Option<&PoolConfig>) -> String {
+pub fn of(place: &ModelPlace, pool: Option<&PoolConfig>, in_batches: bool) -> String {
     match place {
+        ModelPlace::Bus if in_batches => format!(
+            "at most once: gathered after the event is durable; a crash between the commit and the end of the call \
+             loses the delivery; {}",
+            order(true)
+        ),
         ModelPlace::Bus => {
             "at most once: called after the event is durable; a crash between the commit and the end of the call loses \
              the delivery; no order"

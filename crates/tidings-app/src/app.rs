@@ -15,18 +15,18 @@ use parking_lot::RwLock;
 use tidings_bus::Bus;
 use tidings_core::{
     Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Flag,
-    Letters, Pattern, Text, View,
+    Letters, Pattern, Ran, Text, View,
 };
 use tidings_durable::{Followed, Left, Node, Status, StoreFlags};
 use tidings_flow::Drain;
 use tidings_policy::{FlagChange, FlagTarget, MemoryFlags, Surroundings};
-use tidings_runtime::{Admitted, Buffered, Direct, From, PoolLeft, Ticket};
+use tidings_runtime::{Admitted, Buffered, Direct, From, Gatherer, PoolLeft, Ticket};
 use tidings_store::{AnyStore, Applied, Error};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    FlowLeft, Model, Publish, PublishError, ViewReader, flows::Flows, letters::Desk, model::MODELS, on_bus,
-    outside::AppOutside,
+    FlowLeft, Model, Publish, PublishError, ViewReader, batches::Gatherers, flows::Flows, letters::Desk,
+    model::MODELS, on_bus, outside::AppOutside,
 };
 
 /// An application: modules on a bus and a store.
@@ -69,8 +69,10 @@ pub(crate) struct Inner {
     pub publishing: TaskTracker,
     /// Calls of handlers on the bus.
     pub calls: TaskTracker,
-    /// Flows, and handlers of batches on the bus.
+    /// Flows.
     pub flows: Flows,
+    /// Handlers of batches in memory.
+    pub gatherers: Gatherers,
     pub started: AtomicBool,
 }
 
@@ -83,7 +85,7 @@ pub struct Drained {
     pub pools: Vec<PoolLeft>,
     /// Durable subscriptions that had something left.
     pub subscriptions: Vec<Left>,
-    /// Flows and handlers of batches on the bus that had something left, or had given something up.
+    /// Flows and handlers of batches in memory that had something left, and flows that had given something up.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<FlowLeft>,
     /// What went wrong on the way.
@@ -291,18 +293,23 @@ impl App {
     pub async fn settled(&self) -> Result<(), Error> {
         let (Some(node), Some(store)) = (&self.0.node, &self.0.store) else {
             loop {
+                let ended = self.0.gatherers.ended();
                 self.0.buffered.settled().await;
-                if !self.replays().await? {
+                self.0.gatherers.idle(Some(Ran::Buffered)).await;
+                // What a batch has published may be in a pool.
+                if ended == self.0.gatherers.ended() && !self.replays().await? {
                     return Ok(());
                 }
             }
         };
         loop {
             node.settled().await?;
-            let head = store.head().await?;
+            let (head, ended) = (store.head().await?, self.0.gatherers.ended());
             self.0.buffered.settled().await;
-            // What was handled in a pool may have published something for the durable subscriptions.
-            if store.head().await? == head && !self.replays().await? {
+            self.0.gatherers.idle(Some(Ran::Buffered)).await;
+            // What was handled in a pool may have published something for the durable subscriptions, or for a pool.
+            let quiet = store.head().await? == head && self.0.gatherers.ended() == ended;
+            if quiet && !self.replays().await? {
                 return Ok(());
             }
         }
@@ -317,6 +324,11 @@ impl App {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// The handlers of batches that run in memory: how they are doing, and what surrounds their calls.
+    pub fn batches(&self) -> Vec<Gatherer> {
+        self.0.gatherers.all()
     }
 
     /// The pools of buffered handlers: their queues and workers, and how they are doing.
@@ -347,6 +359,7 @@ impl App {
         let begun = app.clock.now();
         let rest = || app.drain.saturating_sub(app.clock.now().since(begun));
         app.flows.flush();
+        app.gatherers.flush();
         if let Some(node) = &app.node {
             drained.subscriptions = node.stop(app.drain).await;
         }
@@ -362,6 +375,7 @@ impl App {
         drained.flows = app.flows.drain(rest()).await;
         app.quiet(rest()).await;
         drained.pools = app.buffered.drained(rest()).await;
+        drained.flows.extend(app.gatherers.close(rest()).await);
         tokio::select! {
             biased;
             () = app.calls.wait() => {}
@@ -388,14 +402,16 @@ impl App {
 }
 
 impl Inner {
-    /// Waits until no handler on the bus and in a pool has anything to do, at most this long. Each may give work to the
-    /// other.
+    /// Waits until no handler on the bus and in a pool, and none of batches, has anything to do, at most this long. Each
+    /// may give work to the others.
     async fn quiet(&self, within: Duration) {
         let settled = async {
             loop {
+                let ended = self.gatherers.ended();
                 self.calls.wait().await;
                 self.buffered.settled().await;
-                if self.calls.is_empty() {
+                self.gatherers.idle(None).await;
+                if self.calls.is_empty() && self.gatherers.ended() == ended {
                     return;
                 }
             }

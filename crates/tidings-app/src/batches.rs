@@ -1,191 +1,92 @@
-//! Handlers of batches on the bus of an application: gathered in memory, and one commit a batch.
-//!
-//! What waits in an open batch is handled at shutdown, and lost in a crash.
+//! Handlers of batches in memory: on the bus, or behind the queue of a pool. What gathers them is in the runtime.
 
-use std::{
-    collections::HashSet,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use tidings_core::{Batches, Place, Ran, Registration, Text};
+use tidings_policy::BatchGuards;
+use tidings_runtime::{BatchHandler, Callee, Gatherer};
+
+use crate::{
+    BuildError, FlowLeft,
+    app::Inner,
+    on_bus::{self, Placed},
 };
 
-use futures_util::FutureExt;
-use tidings_core::{
-    Batched, Batches, Cause, Defaults, Delivered, DeliveryInfo, Effects, Envelope, Failed, Failure, Handled,
-    Kind, Refused, Registration, Tenant, Text, Together,
-};
-use tidings_flow::{Batch, Flow};
-use tidings_runtime::{Carried, Outside};
+/// The handlers of batches of an application that run in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Gatherers(RwLock<Vec<Gatherer>>);
 
-use crate::{BuildError, app::Inner, outside::carry_out};
+impl Gatherers {
+    pub fn all(&self) -> Vec<Gatherer> {
+        self.0.read().clone()
+    }
 
-/// How often a batch runs again because a document it had read was changed by somebody.
-const CONFLICTS_MAX: u32 = 5;
+    /// The one of this name that runs there.
+    pub fn find(&self, name: &str, place: Ran) -> Option<Gatherer> {
+        self.0.read().iter().find(|one| **one.name() == *name && one.place() == place).cloned()
+    }
 
-/// A commit belongs to one tenant, and so does a batch.
-type Key = (Option<Text>, Option<Text>);
-type Gathered = Batched<Envelope, Key>;
+    /// From now on nothing stays in an open batch.
+    pub fn flush(&self) {
+        self.0.read().iter().for_each(Gatherer::flush);
+    }
 
-pub(crate) fn attach(
+    /// How many deliveries have ended: as long as this has not changed, none has had an effect.
+    pub fn ended(&self) -> u64 {
+        self.0.read().iter().map(Gatherer::ended).sum()
+    }
+
+    /// Waits until none of those that run there, or anywhere, holds anything.
+    pub async fn idle(&self, place: Option<Ran>) {
+        for gatherer in self.all().iter().filter(|one| place.is_none_or(|place| one.place() == place)) {
+            gatherer.idle().await;
+        }
+    }
+
+    /// Ends all at once; answers about those that had something left.
+    pub async fn close(&self, within: Duration) -> Vec<FlowLeft> {
+        let all = std::mem::take(&mut *self.0.write());
+        let closing = all.into_iter().map(|gatherer| async move {
+            let outputs = gatherer.close(within).await;
+            FlowLeft { name: gatherer.name().to_string(), outputs, given_up: 0 }
+        });
+        let left = futures_util::future::join_all(closing).await;
+        left.into_iter().filter(|left| left.outputs > 0).collect()
+    }
+}
+
+/// Puts a handler of batches where it is to run.
+pub(crate) fn place(
     app: &Arc<Inner>,
-    name: &Text,
+    name: Text,
     registration: &Registration,
-    batches: &Batches,
-) -> Result<(), BuildError> {
+    batches: Batches,
+    guards: BatchGuards,
+) -> Result<Placed, BuildError> {
     let fault = |what: String| BuildError { faults: vec![format!("handler {name}: {what}")] };
-    let policy = registration.policy.clone().resolve(&Defaults::buffered());
-    let by_key = batches.by_key;
-    let key = move |event: &Envelope| (event.tenant().cloned(), event.key().filter(|_| by_key).cloned());
-    let settings = batches.settings.clone();
-    let open = match settings.bytes {
-        None => Batch::by(settings, key),
-        Some(_) => {
-            Batch::measured_by(settings, key, |event: &Envelope| event.payload().map_or(0, |json| json.len()))
+    let Registration { event, handler, fallback, .. } = registration.clone();
+    let callee = Arc::new(Callee::new(name.clone(), event, handler, fallback, app.outside.clone()));
+    let patterns = registration.patterns().unwrap_or_default();
+    let gatherer = match &registration.place {
+        Place::Buffered { pool, ordered } => {
+            let handler = BatchHandler { callee, batches, ordered: *ordered, guards };
+            let added = app.buffered.add_batches(patterns, pool, handler);
+            let (_, gatherer) = added.map_err(|error| fault(error.to_string()))?;
+            on_bus::bridge(app, registration)?;
+            gatherer
+        }
+        _ => {
+            let handler = BatchHandler { callee, batches, ordered: true, guards };
+            let gatherer = Gatherer::on_bus(handler, app.buffered.ground());
+            let gatherer = gatherer.map_err(|error| fault(error.to_string()))?;
+            for pattern in patterns {
+                let guard = app.bus.subscribe(pattern.as_str(), gatherer.listener());
+                guard.map_err(|error| fault(error.to_string()))?.forever();
+            }
+            gatherer
         }
     };
-    let caller = Arc::new(Caller {
-        name: name.clone(),
-        batches: batches.clone(),
-        attempts: policy.retry.as_ref().map_or(1, |retry| retry.attempts),
-        attempt: AtomicU32::new(0),
-    });
-    let (weak, again) = (Arc::downgrade(app), caller.clone());
-    let flow = Flow::of(open.map_err(|error| fault(error.to_string()))?)
-        .clock(app.clock.clone())
-        .policy(policy)
-        .given_up(move |_| again.attempt.store(0, Ordering::SeqCst))
-        .start(move |batch: Arc<Gathered>| {
-            let (app, caller) = (weak.upgrade(), caller.clone());
-            async move {
-                match app {
-                    Some(app) => caller.deliver(&app, &batch).await,
-                    None => Err(Failure::permanent("the application is gone").into()),
-                }
-            }
-        })
-        .map_err(|error| fault(error.to_string()))?;
-    for pattern in registration.patterns().unwrap_or_default() {
-        let guard = app.bus.subscribe(pattern.as_str(), flow.listener());
-        guard.map_err(|error| fault(error.to_string()))?.forever();
-    }
-    app.flows.keep(name.to_string(), Box::new(flow));
-    Ok(())
-}
-
-struct Caller {
-    name: Text,
-    batches: Batches,
-    attempts: u32,
-    /// Which attempt at the batch in hand was the last; there is one at a time.
-    attempt: AtomicU32,
-}
-
-impl Caller {
-    async fn deliver(&self, app: &Inner, batch: &Gathered) -> Result<(), Failed<Gathered>> {
-        let attempt = self.attempt.fetch_add(1, Ordering::SeqCst) + 1;
-        let results = if attempt > 1 && attempt >= self.attempts {
-            // So that nobody is given up for what another did.
-            let mut results = Vec::new();
-            for one in &batch.items {
-                results.extend(self.settle(app, std::slice::from_ref(one), Cause::Alone, attempt).await);
-            }
-            results
-        } else {
-            self.settle(app, &batch.items, batch.cause, attempt).await
-        };
-        // What failed for good is not tried again because another is.
-        let is_transient = |result: &Handled| result.as_ref().is_err_and(|failure| !failure.is_permanent());
-        let any_transient = results.iter().any(is_transient);
-        let mut indices = Vec::new();
-        let mut first = None;
-        for (index, failure) in results.into_iter().enumerate().filter_map(|(at, one)| Some((at, one.err()?)))
-        {
-            if any_transient && failure.is_permanent() {
-                tracing::error!(handler = %self.name, id = %batch.items[index].id(), %failure, "given up");
-                continue;
-            }
-            indices.push(index);
-            first.get_or_insert(failure);
-        }
-        match first {
-            Some(failure) => Err(batch.failed(indices, failure)),
-            None => {
-                self.attempt.store(0, Ordering::SeqCst);
-                Ok(())
-            }
-        }
-    }
-
-    /// Calls the handler and commits what is to be committed; again, if a document it had read has changed.
-    async fn settle(&self, app: &Inner, items: &[Envelope], cause: Cause, attempt: u32) -> Vec<Handled> {
-        let mut conflicts = 0;
-        loop {
-            let (results, tenant, effects) = self.call(app, items, cause, attempt).await;
-            let failure = match effects {
-                Err(failure) => failure,
-                Ok(effects) => match carry_out(app, tenant, effects).await {
-                    Carried::Done => return results,
-                    Carried::Conflict if conflicts < CONFLICTS_MAX => {
-                        conflicts += 1;
-                        continue;
-                    }
-                    Carried::Conflict => Failure::transient("documents it read are changed too often"),
-                    Carried::Failed(failure) => failure,
-                },
-            };
-            let undone = |result: Handled| result.and_then(|()| Err(failure.clone()));
-            return results.into_iter().map(undone).collect();
-        }
-    }
-
-    async fn call(
-        &self,
-        app: &Inner,
-        items: &[Envelope],
-        cause: Cause,
-        attempt: u32,
-    ) -> (Vec<Handled>, Tenant, Handled<Effects>) {
-        let tenant = items.first().and_then(Envelope::tenant).cloned().map_or_else(Tenant::default, Tenant);
-        let info = |event: &Envelope| DeliveryInfo { attempt, ..DeliveryInfo::new(event.clone()) };
-        let subscriber = app.outside.subscriber(&self.name, items.first().and_then(Envelope::tenant));
-        let (contexts, together) = Together::open(items.iter().map(info), &subscriber);
-        let deliver = |cx: tidings_core::Cx| Delivered { event: cx.envelope().clone(), cx };
-        let deliveries = contexts.into_iter().map(deliver).collect();
-        let call = AssertUnwindSafe(async { (self.batches.handler)(deliveries, cause).await });
-        let answer = call.catch_unwind().await;
-        let answer = answer.unwrap_or_else(|panic| vec![Err(Failure::panicked(&*panic)); items.len()]);
-        let (mut all, mut results) = (Ok(Effects::default()), Vec::new());
-        let (mut places, mut written, mut cut) = (vec![false; items.len()], HashSet::new(), HashSet::new());
-        for (place, (closed, answer)) in together.close().into_iter().zip(answer).enumerate() {
-            let key = items[place].key();
-            let witness = answer.and_then(|()| match closed {
-                Err(Refused::Failure(failure)) => Err(failure),
-                Err(Refused::Loop) => Err(Failure::permanent("it publishes in a loop")),
-                Ok(_) if key.is_some_and(|key| cut.contains(key)) => {
-                    Err(Failure::transient("an earlier one of its key in the batch failed"))
-                }
-                Ok(witness) if !witness.stands(&places, &written) => {
-                    Err(Failure::transient("it had read what another of its batch did not get done"))
-                }
-                Ok(witness) => Ok(witness),
-            });
-            results.push(match witness {
-                Err(failure) => {
-                    // What failed for good does not come again, and nobody waits for it here.
-                    cut.extend(key.filter(|_| failure.kind() == Kind::Transient).cloned());
-                    Err(failure)
-                }
-                Ok(witness) => {
-                    let (effects, _) = witness.into_parts();
-                    written.extend(effects.writes.iter().map(|write| write.key.clone()));
-                    places[place] = true;
-                    all = all.and_then(|mut all: Effects| all.then(effects).map(|()| all));
-                    Ok(())
-                }
-            });
-        }
-        (results, tenant, all)
-    }
+    app.gatherers.0.write().push(gatherer);
+    Ok(Placed::Batches)
 }

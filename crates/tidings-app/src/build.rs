@@ -10,14 +10,14 @@ use parking_lot::RwLock;
 use tidings_bus::{Bus, LeakWatch};
 use tidings_core::{Clock, Defaults, Place, Policy, Ran, Registration, Text, View};
 use tidings_durable::{Config, Node, StoreClaims, StoreCounters, StoreFlags};
-use tidings_policy::{FlagTarget, Guard, MemoryFlags, Surroundings};
+use tidings_policy::{BatchGuards, FlagTarget, Guard, MemoryFlags, Surroundings};
 use tidings_runtime::{Buffered, Direct, Ground};
 use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings, app::Inner, flows::Flows, model,
-    notices::Notices, outside::AppOutside,
+    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings, app::Inner, batches::Gatherers,
+    flows::Flows, model, notices::Notices, on_bus::Guards, outside::AppOutside,
 };
 
 /// Handlers and flows by where they run.
@@ -86,7 +86,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
         bus = bus.leak_watch(LeakWatch::limit(most));
     }
     let config = Config { source: Text::from(settings.source.as_str()), ..settings.durable.clone() };
-    let ran = in_memory.iter().filter(|(_, one)| one.batches.is_none()).map(|(name, registration)| {
+    let ran = in_memory.iter().map(|(name, registration)| {
         let place = if registration.place == Place::Bus { Ran::Bus } else { Ran::Buffered };
         (name.clone(), place)
     });
@@ -133,6 +133,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             publishing: TaskTracker::new(),
             calls: TaskTracker::new(),
             flows: Flows::default(),
+            gatherers: Gatherers::default(),
             started: false.into(),
         }
     });
@@ -233,33 +234,17 @@ pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<Strin
             Ok(_) => {}
             Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
         }
-        if registration.batches.is_some() {
-            faults.extend(unkept(registration).into_iter().map(|what| {
-                fault(format!("{what}: in memory, a handler of batches keeps retries and a timeout only; say `.durable(\"…\")`"))
-            }));
+        if registration.batches.is_some() && registration.policy.quarantine_after.is_some() {
+            faults.push(fault(
+                "policy.quarantine_after: what a handler of batches holds in memory is gone when the process dies, so \
+                 that nothing counts how often it died of it; say `.durable(\"…\")`"
+                    .into(),
+            ));
         }
         let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());
         let settings = settings.unwrap_or_default().into_iter();
         faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
     }
-}
-
-/// What a handler of batches asks for that is not kept where it gathers in memory.
-fn unkept(registration: &Registration) -> Vec<&'static str> {
-    let policy = &registration.policy;
-    let asked = [
-        ("policy.flag", policy.flag.is_some()),
-        ("policy.deadline", policy.deadline.is_some()),
-        ("policy.quarantine_after", policy.quarantine_after.is_some()),
-        ("policy.idempotency", policy.idempotency.is_some()),
-        ("policy.shed", policy.shed.is_some()),
-        ("policy.rate", policy.rate.is_some()),
-        ("policy.circuit", policy.circuit.is_some()),
-        ("policy.bulkhead", policy.bulkhead.is_some()),
-        ("policy.dead", policy.dead.is_some()),
-        ("fallback", registration.fallback.is_some()),
-    ];
-    asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(what, _)| what).collect()
 }
 
 fn flags(settings: &Settings, clock: &dyn Clock, faults: &mut Vec<String>) -> Arc<MemoryFlags> {
@@ -276,11 +261,16 @@ pub(crate) fn guards(
     in_memory: &[(Text, Registration)],
     around: &Surroundings,
     faults: &mut Vec<String>,
-) -> Vec<Guard> {
+) -> Vec<Guards> {
     let mut guards = Vec::new();
     for (name, registration) in in_memory {
         let around = Surroundings { fallback: registration.fallback.is_some(), ..around.clone() };
-        match Guard::new(name.clone(), registration.policy.clone(), around) {
+        let (name, policy) = (name.clone(), registration.policy.clone());
+        let guard = match registration.batches {
+            Some(_) => BatchGuards::new(name.clone(), policy, around).map(Guards::OfBatches),
+            None => Guard::new(name.clone(), policy, around).map(Guards::One),
+        };
+        match guard {
             Ok(guard) => guards.push(guard),
             Err(more) => {
                 faults.extend(more.faults.into_iter().map(|what| format!("handler {name}: {what}")));

@@ -6,14 +6,14 @@ use parking_lot::Mutex;
 use tidings_core::{Clock, Envelope, Pattern, TopicError};
 use tidings_flow::{Drain, Error, Flow, Operator};
 
-/// What a flow or a handler of batches on the bus had not done at the end.
+/// What a flow or a handler of batches in memory had not done at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct FlowLeft {
     /// Its name; of a handler, its module and function.
     pub name: String,
-    /// Outputs, such as batches, it was not done with.
+    /// Outputs, such as batches, it was not done with; of a handler of batches, deliveries.
     pub outputs: usize,
-    /// Outputs given up, since the application began.
+    /// Outputs given up, since the application began; of a handler of batches none, for these are dead letters.
     pub given_up: u64,
 }
 

@@ -19,7 +19,7 @@ use tidings_core::{
     Timestamp,
 };
 use tidings_durable::{Config, Operator, StoredLetters};
-use tidings_runtime::{Ended, MemoryDeadLetters, Outcomes};
+use tidings_runtime::{Ended, Gatherer, MemoryDeadLetters, Outcomes};
 use tidings_store::{AnyStore, Beat};
 use tokio::sync::{Notify, watch};
 
@@ -154,9 +154,11 @@ impl Desk {
             let app = app.clone();
             app.calls.clone().spawn(async move {
                 let desk = &app.desk;
-                match place {
-                    Ran::Buffered => desk.replay_buffered(&app, letters).await,
-                    Ran::Bus | Ran::Durable => {
+                let gatherer = app.gatherers.find(&handler, Ran::Bus);
+                match (place, gatherer) {
+                    (Ran::Bus, Some(gatherer)) => desk.replay_gathered(&gatherer, letters).await,
+                    (Ran::Buffered, _) => desk.replay_buffered(&app, letters).await,
+                    (Ran::Bus | Ran::Durable, _) => {
                         for letter in letters {
                             let replayed = desk.call(&app, &letter).await;
                             desk.settle(&letter, replayed).await;
@@ -183,6 +185,23 @@ impl Desk {
             };
             waiting.push((letter, outcomes));
         }
+        self.settle_all(waiting).await;
+    }
+
+    /// In order into its open batches.
+    async fn replay_gathered(&self, gatherer: &Gatherer, letters: Vec<DeadLetter>) {
+        let mut waiting = Vec::new();
+        for letter in letters {
+            let outcomes = match letter.envelope() {
+                Ok(Some(event)) => gatherer.replay(Arc::new(letter.clone()), &event).await,
+                Ok(None) | Err(_) => None,
+            };
+            waiting.push((letter, outcomes));
+        }
+        self.settle_all(waiting).await;
+    }
+
+    async fn settle_all(&self, waiting: Vec<(DeadLetter, Option<Outcomes>)>) {
         for (letter, outcomes) in waiting {
             let ended = match outcomes {
                 Some(outcomes) => outcomes.all().await.into_iter().next().map(|outcome| outcome.ended),

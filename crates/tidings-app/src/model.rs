@@ -146,7 +146,7 @@ impl From<&EventInfo> for ModelEvent {
 pub(crate) fn of(name: &str, modules: &[Module], buffered: &Config) -> Model {
     let mut pools = BTreeMap::new();
     for registration in modules.iter().flat_map(|module| &module.registrations) {
-        if let (Place::Buffered { pool, .. }, None) = (&registration.place, &registration.batches) {
+        if let Place::Buffered { pool, .. } = &registration.place {
             pools.insert(pool.to_string(), buffered.of(pool).clone());
         }
     }
@@ -177,11 +177,7 @@ pub(crate) fn of(name: &str, modules: &[Module], buffered: &Config) -> Model {
                     Place::Durable { name, .. } => Some(name.to_string()),
                     Place::Bus | Place::Buffered { .. } => None,
                 },
-                place: match &registration.place {
-                    // They are gathered on the bus.
-                    Place::Buffered { .. } if registration.batches.is_some() => ModelPlace::Bus,
-                    place => place.into(),
-                },
+                place: (&registration.place).into(),
                 fallback: registration.fallback.is_some(),
                 policy: registration.policy.clone(),
                 batches: registration.batches.as_ref().map(|batches| ModelBatches {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use tidings_bus::Guard as Guarded;
 use tidings_core::{Envelope, Failure, Pattern, Place, Registration, Text, id::Id};
-use tidings_policy::Guard;
+use tidings_policy::{BatchGuards, Guard};
 use tidings_runtime::{BufferedHandler, Callee, DirectId, From, HandlerId};
 
 use crate::{BuildError, app::Inner};
@@ -25,6 +25,13 @@ pub(crate) fn emit(app: &Inner, event: &Envelope) {
 /// The name of a handler that is no durable subscription: of its module and its function.
 pub(crate) fn name(module: &str, registration: &Registration) -> Text {
     Text::from(format!("{module}/{}", registration.function))
+}
+
+/// What surrounds the calls of a handler.
+#[derive(Debug)]
+pub(crate) enum Guards {
+    One(Guard),
+    OfBatches(BatchGuards),
 }
 
 /// A handler in its place.
@@ -50,12 +57,15 @@ pub(crate) fn place(
     app: &Arc<Inner>,
     name: Text,
     registration: Registration,
-    guard: Guard,
+    guards: Guards,
 ) -> Result<Placed, BuildError> {
-    if let Some(batches) = &registration.batches {
-        // They are gathered in memory wherever they are not durable.
-        return crate::batches::attach(app, &name, &registration, batches).map(|()| Placed::Batches);
-    }
+    let guard = match (guards, registration.batches.clone()) {
+        (Guards::OfBatches(guards), Some(batches)) => {
+            return crate::batches::place(app, name, &registration, batches, guards);
+        }
+        (Guards::OfBatches(guards), None) => guards.each,
+        (Guards::One(guard), _) => guard,
+    };
     let Registration { event, handler, fallback, .. } = registration.clone();
     let callee = Callee::new(name.clone(), event, handler, fallback, app.outside.clone());
     match registration.place.clone() {
@@ -102,7 +112,7 @@ fn attach(
 
 /// Has events that somebody emits on the bus go to the buffered handlers that select them. An emission does not wait: where
 /// there is no room, that is an error of a listener.
-fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildError> {
+pub(crate) fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildError> {
     for pattern in registration.patterns().unwrap_or_default() {
         {
             let mut bridged = app.bridged.write();

@@ -10,7 +10,7 @@ use tidings_core::{
     Envelope, Failure, GivenUp, Handled, Loaded, NoDocuments, OrFail, Subscriber, Tenant, Text,
 };
 use tidings_runtime::{Carried, From, Outside};
-use tidings_store::{AnyStore, Error};
+use tidings_store::{AnyStore, Error, ErrorKind};
 
 use crate::app::Inner;
 
@@ -68,7 +68,7 @@ pub(crate) async fn carry_out(app: &Inner, tenant: Tenant, effects: Effects) -> 
     let Some(store) = &app.store else {
         // No store, no delay: an application without one has nowhere to keep it.
         if effects.events.iter().any(|event| event.due.is_some()) {
-            return Carried::Failed(Failure::permanent("an event for later needs a store"));
+            return Carried::Refused(Failure::permanent("an event for later needs a store"));
         }
         for event in &effects.events {
             if let Err(full) = app.tell(&event.envelope, From::Handler) {
@@ -79,11 +79,14 @@ pub(crate) async fn carry_out(app: &Inner, tenant: Tenant, effects: Effects) -> 
     };
     let (commit, published) = match commit(tenant, effects) {
         Ok(parts) => parts,
-        Err(error) => return Carried::Failed(error.into()),
+        Err(error) => return Carried::Refused(error.into()),
     };
     match store.apply(commit).await {
         Ok(_) => {}
         Err(Error::DocumentChanged { .. }) => return Carried::Conflict,
+        Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Refused) => {
+            return Carried::Refused(error.into());
+        }
         Err(error) => return Carried::Failed(error.into()),
     }
     for event in published {

@@ -1,7 +1,7 @@
 //! Batches: many deliveries in one call of a handler, and how they are registered.
 //!
-//! Here are the words and the settings. Who gathers deliveries is elsewhere: a durable subscription, or an application's
-//! bus. `failed` is how a consumer says which items failed.
+//! Here are the words and the settings. Who gathers deliveries is elsewhere: a durable subscription, or the runtime for
+//! handlers in memory. `failed` is how a consumer says which items failed.
 
 mod failed;
 mod overlay;
@@ -197,9 +197,10 @@ pub trait InBatches<Shape>: Sized {
     /// timeout has failed with all. What is done and what failed for good or for long is settled in one commit; only if
     /// that is more than one commit may hold, or the store refuses it without saying because of whom, in several.
     ///
-    /// At its last attempt a delivery is called for alone, so that nobody is given up for what another did. At
-    /// shutdown, open batches are handled. On a durable subscription, `concurrency` is how many batches may be in the
-    /// hands of the handler at once.
+    /// What a policy says of calls (circuit, bulkhead, timeout) holds for the call, the rest for each delivery. At its
+    /// last attempt a delivery is called for alone, so that nobody is given up for what another did. At shutdown, open
+    /// batches are handled. Up to [`CONCURRENCY`](crate::CONCURRENCY) batches may be in the hands of the handler at once;
+    /// a bulkhead says fewer, or on a durable subscription `concurrency`.
     fn in_batches(self, settings: Batching) -> Registration;
 
     /// The same with events of one key in a batch; those without a key make batches of their own.

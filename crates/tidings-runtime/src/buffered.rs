@@ -25,7 +25,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Admission, Callee, Config, Full, Notice, Outcomes, Outside, PoolConfig, Spill,
+    Admission, BatchHandler, Callee, Config, Full, GatherError, Gatherer, Notice, Outcomes, Outside,
+    PoolConfig, Spill,
     caller::Caller,
     figures::PoolFigures,
     limit::Limit,
@@ -192,15 +193,43 @@ impl Buffered {
     /// When its pool cannot be started.
     pub fn add(&self, handler: BufferedHandler) -> Result<HandlerId, tidings_queue::Error> {
         let (index, running) = self.pool(&handler.pool)?;
-        let slot = running.pool.add(Slot { callee: Arc::new(handler.callee), guard: handler.guard });
+        let slot = Slot { callee: Arc::new(handler.callee), guard: handler.guard, gatherer: None };
+        let slot = running.pool.add(slot);
+        Ok(self.route(handler.patterns, index, slot, handler.ordered))
+    }
+
+    /// Adds a handler of batches: what it selects goes through the queue of the pool called `pool`, and is gathered
+    /// behind it. It holds as many events and bytes again as that queue may when it is added; while it can hold no
+    /// more, its deliveries wait in the queue.
+    ///
+    /// # Errors
+    /// Settings of batches that mean nothing; no thread; a pool that cannot be started.
+    pub fn add_batches(
+        &self,
+        patterns: Vec<Pattern>,
+        pool: &Text,
+        handler: BatchHandler,
+    ) -> Result<(HandlerId, Gatherer), GatherError> {
+        let (index, running) = self.pool(pool)?;
+        let (ordered, guard) = (handler.ordered, handler.guards.each.clone());
+        let callee = handler.callee.clone();
+        let queue = running.config.read().queue.clone();
+        let gatherer = Gatherer::in_pool(handler, &self.0.ground, (queue.events_max, queue.bytes_max))?;
+        gatherer.belongs_to(&running.pool);
+        let slot = Slot { callee, guard, gatherer: Some(gatherer.clone()) };
+        let slot = running.pool.add(slot);
+        Ok((self.route(patterns, index, slot, ordered), gatherer))
+    }
+
+    fn route(&self, patterns: Vec<Pattern>, pool: usize, slot: u32, ordered: bool) -> HandlerId {
         let number = HandlerId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let salt = self.0.keys.hash_one(number);
-        let route = Route { pool: index, slot, ordered: handler.ordered, salt };
+        let route = Route { pool, slot, ordered, salt };
         let _routing = self.0.routing.lock();
         let mut handlers = self.0.routes.load().handlers.clone();
-        handlers.push(Arc::new(Handler { number, patterns: handler.patterns, route }));
+        handlers.push(Arc::new(Handler { number, patterns, route }));
         self.0.routes.store(Arc::new(Routes { handlers, known: AHashMap::new() }));
-        Ok(number)
+        number
     }
 
     /// Takes a handler away. What runs ends; what waits for it is dropped, and its publishers are told. Answers whether
@@ -218,11 +247,14 @@ impl Buffered {
         true
     }
 
-    /// The handler's guard: its state, and the place to change its policy.
+    /// The handler's guard: its state, and the place to change its policy. A handler of batches has
+    /// [two](crate::Gatherer::guards).
     pub fn guard<T>(&self, handler: &str, look: impl FnOnce(&Guard) -> T) -> Option<T> {
         let pools = self.0.pools.read().clone();
         let mut slots = pools.iter().flat_map(|running| running.pool.lineup.load().slots.clone()).flatten();
-        slots.find(|slot| *slot.callee.name == *handler).map(|slot| look(&slot.guard))
+        slots
+            .find(|slot| *slot.callee.name == *handler && slot.gatherer.is_none())
+            .map(|slot| look(&slot.guard))
     }
 
     fn pool(&self, name: &Text) -> Result<(usize, Arc<Running>), tidings_queue::Error> {
@@ -294,6 +326,11 @@ impl Buffered {
             self.0.routes.store(Arc::new(more));
         }
         stops
+    }
+
+    /// What its handlers need from outside.
+    pub fn ground(&self) -> &Ground {
+        &self.0.ground
     }
 
     /// Whether any buffered handler selects events of this name.

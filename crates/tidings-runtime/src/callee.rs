@@ -154,7 +154,7 @@ impl Callee {
         Calling::Waiting(Box::pin(async move {
             match me.outside.carry_out(&envelope, effects).await {
                 Carried::Done => Ok(()),
-                Carried::Failed(failure) => Err(failure),
+                Carried::Failed(failure) | Carried::Refused(failure) => Err(failure),
                 Carried::Conflict if conflicts < CONFLICTS_MAX => {
                     match me.begin(&handler, &envelope, attempt, timeout, conflicts + 1) {
                         Calling::Done(result) => result,

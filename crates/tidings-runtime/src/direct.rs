@@ -43,7 +43,7 @@ impl Direct {
 
     /// Adds a handler.
     pub fn add(&self, callee: Callee, guard: Guard) -> DirectId {
-        DirectId(self.0.add(Slot { callee: Arc::new(callee), guard }))
+        DirectId(self.0.add(Slot { callee: Arc::new(callee), guard, gatherer: None }))
     }
 
     /// Takes a handler away: calls that run end, and none is tried again.

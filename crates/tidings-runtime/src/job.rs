@@ -61,6 +61,11 @@ impl Job {
 
     /// The delivery has ended.
     pub fn end(mut self, handler: &Text, ended: Ended) {
+        self.finish(handler, ended);
+    }
+
+    /// The same for one that somebody else keeps a little longer.
+    pub fn finish(&mut self, handler: &Text, ended: Ended) {
         let attempts =
             self.calls - u32::from(!matches!(ended, Ended::Handled | Ended::ByFallback | Ended::Dead { .. }));
         if let Some(told) = self.told.take() {

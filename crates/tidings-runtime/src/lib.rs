@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What it is: buffered handlers ([`Buffered`]) and handlers called directly ([`Direct`]), with the same guard and the
-//! same settlement. What it is not: it stores nothing and knows no bus and no engine; what handlers reach is given to it
+//! same settlement; and handlers of batches ([`Gatherer`]), in front of which deliveries are gathered. What it is not: it stores nothing and knows no bus and no engine; what handlers reach is given to it
 //! as an [`Outside`]. Who calls it: the application. Start with [`Buffered::publish`], then `pool.rs`.
 
 mod buffered;
@@ -17,6 +17,7 @@ mod caller;
 mod config;
 mod direct;
 mod figures;
+mod gather;
 mod job;
 mod letters;
 mod limit;
@@ -37,6 +38,7 @@ pub use callee::{Callee, Calling};
 pub use config::{Config, PoolConfig};
 pub use direct::{Direct, DirectId};
 pub use figures::PoolFigures;
+pub use gather::{BatchHandler, GatherError, GatherFigures, Gatherer, HELD_BYTES_MAX, HELD_MAX};
 pub use letters::MemoryDeadLetters;
 pub use notice::Notice;
 pub use outside::{Carried, Outside};

@@ -15,6 +15,8 @@ pub enum Carried {
     Conflict,
     /// It could not be done.
     Failed(Failure),
+    /// It is refused for what it asks, and nothing of it was done: of several together, some by themselves may be.
+    Refused(Failure),
 }
 
 /// What the application does for handlers.

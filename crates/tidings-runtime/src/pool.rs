@@ -17,7 +17,8 @@ use tidings_policy::{Ask, Entered, Guard, Permit, Refusal, Settlement, Verdict};
 use tidings_queue::{Notice as QueueNotice, Step, Turn, Work};
 
 use crate::{
-    Callee, Calling, Ended, Outside, PoolConfig, job::Job, limit::Limit, notice::Notice, tally::Tally,
+    Callee, Calling, Ended, Gatherer, Outside, PoolConfig, job::Job, limit::Limit, notice::Notice,
+    tally::Tally,
 };
 
 /// How long a delivery waits that could not even be kept as a dead letter.
@@ -27,6 +28,8 @@ const KEEP_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Slot {
     pub callee: Arc<Callee>,
     pub guard: Guard,
+    /// Who gathers its deliveries, where it takes batches.
+    pub gatherer: Option<Gatherer>,
 }
 
 /// The handlers of a pool, and how fast it may go: what every delivery looks at.
@@ -154,6 +157,9 @@ impl Pool {
             && let Err(after) = pace.take(1, now)
         {
             return Step::Again { item: job, after };
+        }
+        if let Some(gatherer) = &slot.gatherer {
+            return gatherer.take(job, waited);
         }
         let ask = Ask {
             envelope: &job.envelope,

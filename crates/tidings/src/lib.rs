@@ -33,8 +33,9 @@ pub mod buffered {
         WorkerFigures,
     };
     pub use tidings_runtime::{
-        Admission, Buffered, Config, Ended, Full, MemoryDeadLetters, NoRoom, Notice, Outcome, Overflow,
-        PoolConfig, PoolFigures, PoolLeft, PublishError, ScaleError,
+        Admission, Buffered, Config, Ended, Full, GatherFigures, Gatherer, HELD_BYTES_MAX, HELD_MAX,
+        MemoryDeadLetters, NoRoom, Notice, Outcome, Overflow, PoolConfig, PoolFigures, PoolLeft,
+        PublishError, ScaleError,
     };
 }
 

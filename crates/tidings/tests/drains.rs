@@ -27,9 +27,16 @@ struct OrderPlaced {
     order: u64,
 }
 
-/// Published by the handlers in pools, for others in pools and on the bus.
+/// Published by the handlers in pools, for others in pools and on the bus, and by those of batches.
 #[tidings::event(name = "order.packed")]
 struct OrderPacked {
+    #[event(key)]
+    order: u64,
+}
+
+/// Published by a handler of batches, for another one.
+#[tidings::event(name = "order.shelved")]
+struct OrderShelved {
     #[event(key)]
     order: u64,
 }
@@ -103,6 +110,29 @@ async fn app(room: &Path) -> App {
     };
     let thanked = Notes::open(room, "thanked");
     let thank = move |packed: &OrderPacked| thanked.write(packed.order);
+    // Of batches: one in a pool, which fails for some and publishes what another one on the bus takes.
+    let (shelved, listed) = (Notes::open(room, "shelved"), Notes::open(room, "listed"));
+    let shelve = move |batch: Batched<Delivered<On<OrderPacked>>>| {
+        let shelved = shelved.clone();
+        async move {
+            tokio::task::yield_now().await;
+            let is_sick =
+                |one: &Delivered<On<OrderPacked>>| one.event.order % 40 == 13 && one.cx.attempt() == 1;
+            let sick: Vec<usize> = (0..batch.len()).filter(|at| is_sick(&batch[*at])).collect();
+            for one in batch.items.iter().filter(|one| !is_sick(one)) {
+                shelved.write(one.event.order);
+                one.cx.publish(OrderShelved { order: one.event.order });
+            }
+            match sick.is_empty() {
+                true => Ok(()),
+                false => Err(Failed::<()>::at(sick, Failure::again(Duration::from_millis(5), "no shelf"))),
+            }
+        }
+    };
+    let list = move |batch: Batched<Delivered<On<OrderShelved>>>| {
+        batch.iter().for_each(|one| listed.write(one.event.order));
+        async {}
+    };
     let booked = Notes::open(room, "booked");
     let module = Module::new("shop")
         .on(count.durable("count"))
@@ -110,6 +140,8 @@ async fn app(room: &Path) -> App {
         .on(label.pool("labels"))
         .on(greet)
         .on(thank)
+        .on(shelve.in_batches(Batching::new().items(10).age(Duration::from_millis(50))).pool("shelves"))
+        .on(list.in_batches_by_key(Batching::new().items(10).age(Duration::from_secs(3_600))))
         .view(ORDERS)
         .flow("books", "order.placed", move |clock| {
             let booked = booked.clone();
@@ -182,16 +214,26 @@ async fn child_that_judges() {
 
     let mut logged: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     let (mut in_log, mut packed_in_log) = (BTreeSet::new(), BTreeSet::new());
+    let mut shelved_in_log = BTreeSet::new();
     let mut after = 0;
     loop {
         let page = store.read(&Read::after(after).limit(1_000)).await.expect("read");
         for event in &page.events {
-            if let Ok(placed) = event.envelope.decode::<OrderPlaced>() {
-                assert!(in_log.insert(placed.order), "{} is there twice", placed.order);
-                logged.entry(placed.customer).or_default().push(placed.order);
-            } else {
-                let packed = event.envelope.decode::<OrderPacked>().expect("the other event");
-                assert!(packed_in_log.insert(packed.order), "{} was packed twice", packed.order);
+            match &**event.envelope.name() {
+                "order.placed" => {
+                    let placed = event.envelope.decode::<OrderPlaced>().expect("an order");
+                    assert!(in_log.insert(placed.order), "{} is there twice", placed.order);
+                    logged.entry(placed.customer).or_default().push(placed.order);
+                }
+                "order.packed" => {
+                    let packed = event.envelope.decode::<OrderPacked>().expect("a packed order");
+                    assert!(packed_in_log.insert(packed.order), "{} was packed twice", packed.order);
+                }
+                name => {
+                    assert_eq!(name, "order.shelved");
+                    let shelved = event.envelope.decode::<OrderShelved>().expect("a shelved order");
+                    assert!(shelved_in_log.insert(shelved.order), "{} was shelved twice", shelved.order);
+                }
             }
         }
         after = page.next;
@@ -208,14 +250,14 @@ async fn child_that_judges() {
         assert_eq!(serde_json::from_slice::<Vec<u64>>(&found.value).expect("orders"), orders, "{customer}");
     }
     // In memory: all that was accepted was handled before the first run ended, once.
-    for name in ["packed", "greeted", "booked", "labelled", "thanked"] {
+    for name in ["packed", "greeted", "booked", "labelled", "thanked", "shelved", "listed"] {
         let handled = Notes::read(&room, name);
         let once: BTreeSet<u64> = handled.iter().copied().collect();
         assert_eq!(once.len(), handled.len(), "{name} twice");
         let lost: Vec<_> = acknowledged.difference(&once).collect();
         assert!(lost.is_empty(), "{name} lost {lost:?} of {}", acknowledged.len());
     }
-    assert_eq!(packed_in_log, acknowledged);
+    assert_eq!((&packed_in_log, &shelved_in_log), (&acknowledged, &acknowledged));
     let packed = Notes::read(&room, "packed");
     for customer in 0..CUSTOMERS {
         let of: Vec<_> = packed.iter().filter(|order| *order % CUSTOMERS == customer).collect();

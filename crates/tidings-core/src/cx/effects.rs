@@ -3,7 +3,7 @@
 use crate::{BlindChange, DocumentKey, DocumentValue, Envelope, Failure, Handled, Timestamp, apply_blind};
 
 /// Everything a handler asked for, in order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Effects {
     /// Events to publish.
     pub events: Vec<Outgoing>,

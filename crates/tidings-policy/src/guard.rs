@@ -9,7 +9,7 @@ use tidings_core::{
 };
 
 use crate::{
-    Ask, Entered, GuardState, Left, MemoryClaims, MemoryFlags, Notice, Permit, Pools,
+    Ask, Breaker, BreakerState, Entered, GuardState, Left, MemoryClaims, MemoryFlags, Notice, Permit, Pools,
     admit::{Stage, admit},
     hold::wait,
     permit::Held,
@@ -160,24 +160,58 @@ impl Guard {
         permit.leave(result, took)
     }
 
-    /// Changes the policy while the guard runs. What stays the same keeps its state: an open circuit stays open when the
-    /// rate changes. Calls that run are settled under the policy they began with. A circuit's mode changes the circuit.
+    /// Looks at the policy, as it was said.
+    pub fn look<T>(&self, look: impl FnOnce(&Policy) -> T) -> T {
+        look(&self.0.plan.load().said)
+    }
+
+    /// Changes the policy while the guard runs, and answers what it was. What stays the same keeps its state: an open
+    /// circuit stays open when the rate changes, and a bucket what is left in it. A part that changes begins anew; of a
+    /// bulkhead only the number of permits changes. Calls that run, and those who wait for a turn or a permit, go on under
+    /// the policy they began with. A circuit's mode changes the circuit.
     ///
     /// # Errors
     /// As [`Guard::new`]; and what cannot change while it runs: what is the same delivery and who remembers it, and the
     /// permits of a pool that others use too. Then nothing has changed.
-    pub fn change(&self, policy: Policy) -> Result<(), Faults> {
+    pub fn change(&self, policy: Policy) -> Result<Policy, Faults> {
+        Ok(self.change_quietly(policy)?.tell())
+    }
+
+    /// The same for a caller who holds a lock: nobody is told before [`Changed::tell`].
+    ///
+    /// # Errors
+    /// As [`Guard::change`].
+    pub fn change_quietly(&self, policy: Policy) -> Result<Changed<'_>, Faults> {
         let _changing = self.0.changing.lock();
         let before = self.0.plan.load_full();
-        let mode = policy.circuit.as_ref().map(|circuit| circuit.mode);
-        let old_mode = before.said.circuit.as_ref().map(|circuit| circuit.mode);
         let plan =
             Plan::new(self.0.common.clone(), policy, Some(&before)).map_err(|faults| Faults { faults })?;
-        self.0.plan.store(Arc::new(plan));
-        if let Some(mode) = mode.filter(|_| mode != old_mode) {
-            self.set_circuit(mode);
-        }
-        Ok(())
+        let plan = Arc::new(plan);
+        self.0.plan.store(plan.clone());
+        let became = match (&before.breaker, &plan.breaker) {
+            (Some(earlier), Some(now)) if Arc::ptr_eq(earlier, now) => {
+                let mode = |plan: &Plan| plan.said.circuit.as_ref().map(|circuit| circuit.mode);
+                let changed = mode(&plan).filter(|_| mode(&plan) != mode(&before));
+                changed.and_then(|mode| now.set(mode, self.0.common.around.clock.now()))
+            }
+            (earlier, now) => {
+                let refuses = |breaker: &Option<Arc<Breaker>>| {
+                    let state = breaker.as_ref().map(|breaker| breaker.state());
+                    state.is_some_and(|state| !matches!(state, BreakerState::Closed | BreakerState::Disabled))
+                };
+                match (refuses(earlier), refuses(now)) {
+                    (true, false) => Some(BreakerState::Closed),
+                    (false, true) => Some(BreakerState::ForcedOpen),
+                    _ => None,
+                }
+            }
+        };
+        Ok(Changed { before: before.said.clone(), common: &self.0.common, became })
+    }
+
+    /// What would be wrong with a policy here, but for what only the pool of its bulkhead knows; nothing is changed.
+    pub fn faults(&self, policy: &Policy) -> Vec<String> {
+        Plan::faults(&self.0.common, policy, Some(&self.0.plan.load()))
     }
 
     /// Opens the circuit breaker by hand, takes it out of the way, or lets it work by itself again, from closed. Without
@@ -197,6 +231,23 @@ impl Guard {
 
     pub(crate) fn common(&self) -> &Common {
         &self.0.common
+    }
+}
+
+/// A policy that has been changed.
+#[derive(Debug)]
+#[must_use = "what became of the circuit has not been told"]
+pub struct Changed<'a> {
+    before: Policy,
+    common: &'a Common,
+    became: Option<BreakerState>,
+}
+
+impl Changed<'_> {
+    /// Tells what became of the circuit, and answers what the policy was before.
+    pub fn tell(self) -> Policy {
+        self.common.tell_circuit(self.became);
+        self.before
     }
 }
 

@@ -39,7 +39,7 @@ mod state;
 pub use answers::{Ask, Entered, Left, Refusal, Settlement, Verdict};
 pub use batches::BatchGuards;
 pub use breaker::{Breaker, BreakerState, Outcome, Ticket};
-pub use guard::{Faults, Guard, Surroundings};
+pub use guard::{Changed, Faults, Guard, Surroundings};
 pub use memory::{FlagChange, FlagTarget, MemoryClaims, MemoryCounters, MemoryFlags};
 pub use notice::{Notice, OWN};
 pub use permit::Permit;

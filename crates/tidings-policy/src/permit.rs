@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tidings_core::{Claim, Failure, Handled, Reason, Reply, Timestamp};
+use tidings_core::{Claim, Failure, Handled, Keeper, Reason, Reply, Timestamp};
 
 use crate::{
     Left, Verdict,
@@ -50,6 +50,11 @@ impl Permit {
     pub fn take_claim(&mut self) -> Option<(Claim, Duration)> {
         let ttl = self.plan.once.as_ref()?.idempotency.ttl;
         self.held.claim.take().map(|claim| (*claim, ttl))
+    }
+
+    /// Whether the store remembers what is claimed for the call.
+    pub fn is_stored(&self) -> bool {
+        self.plan.once.as_ref().is_some_and(|once| once.idempotency.keep == Keeper::Store)
     }
 
     /// Whether anything depends on how long the call takes. If not, whoever calls need not read the clock for it.

@@ -12,7 +12,7 @@ use std::{
 use tidings_core::{Claims, Flags, Idempotency, Keeper, Policy, QUARANTINE_AFTER, Retry, Text, Timestamp};
 
 use crate::{
-    Breaker, BreakerState, Notice, Surroundings, budget::Budget, dice::Dice, pool::Pool, rate::Limiter,
+    Breaker, BreakerState, Notice, Surroundings, budget::Budget, dice::Dice, pool::Seat, rate::Limiter,
     shedder::Shedder,
 };
 
@@ -85,7 +85,7 @@ pub(crate) struct Plan {
     pub(crate) breaker: Option<Arc<Breaker>>,
     pub(crate) shedder: Option<Arc<Shedder>>,
     pub(crate) limiter: Option<Arc<Limiter>>,
-    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) pool: Option<Arc<Seat>>,
     pub(crate) queue: usize,
     pub(crate) queue_wait: Duration,
     pub(crate) once: Option<Once>,
@@ -95,51 +95,46 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Everything that is wrong, at once.
-    pub(crate) fn new(common: Arc<Common>, said: Policy, before: Option<&Self>) -> Result<Self, Vec<String>> {
-        let mut faults = said.faults();
-        let around = &common.around;
-        let resolved = said.clone().resolve(&around.defaults);
-        let timeout = resolved.call_timeout();
+    /// What is wrong with a policy here, but for what only its pool knows; nothing is touched.
+    pub(crate) fn faults(common: &Common, said: &Policy, before: Option<&Self>) -> Vec<String> {
+        let (mut faults, around) = (said.faults(), &common.around);
         if said.rate.as_ref().is_some_and(|rate| rate.shared) && around.counters.is_none() {
             faults.push("rate.shared: there is no store to count in".into());
         }
-        let once = match (&said.idempotency, before.map(|before| &before.said.idempotency)) {
-            (now, Some(earlier)) if unlike(now.as_ref(), earlier.as_ref()) => {
-                faults.push(
-                    "idempotency: what is the same, and who remembers, cannot change while it runs".into(),
-                );
-                None
+        match (&said.idempotency, before.map(|before| &before.said.idempotency)) {
+            (now, Some(earlier)) if unlike(now.as_ref(), earlier.as_ref()) => faults
+                .push("idempotency: what is the same, and who remembers, cannot change while it runs".into()),
+            (Some(once), _) if once.keep == Keeper::Store && around.stored_claims.is_none() => {
+                faults.push("idempotency.keep: there is no store to remember in".into());
             }
-            (None, _) => None,
-            (Some(once), _) => match (once.keep, &around.stored_claims) {
-                (Keeper::Store, None) => {
-                    faults.push("idempotency.keep: there is no store to remember in".into());
-                    None
-                }
-                (Keeper::Store, Some(claims)) => Some((claims.clone(), once)),
-                (Keeper::Memory, _) => Some((around.claims.clone(), once)),
-            },
-        };
-        let once = once.map(|(claims, once)| Once {
-            claims,
-            idempotency: once.clone(),
-            lease: once.lease.unwrap_or(timeout.saturating_add(LEASE_MORE)),
-        });
+            _ => {}
+        }
+        faults
+    }
+
+    /// Everything that is wrong, at once.
+    pub(crate) fn new(common: Arc<Common>, said: Policy, before: Option<&Self>) -> Result<Self, Vec<String>> {
         // A pool is entered in the register, or changed: only for a policy that is good.
+        let faults = Self::faults(&common, &said, before);
         if !faults.is_empty() {
             return Err(faults);
         }
+        let around = &common.around;
+        let resolved = said.clone().resolve(&around.defaults);
+        let timeout = resolved.call_timeout();
+        let once = said.idempotency.as_ref().map(|once| Once {
+            claims: match (once.keep, &around.stored_claims) {
+                (Keeper::Store, Some(claims)) => claims.clone(),
+                _ => around.claims.clone(),
+            },
+            idempotency: once.clone(),
+            lease: once.lease.unwrap_or(timeout.saturating_add(LEASE_MORE)),
+        });
         let pool = said.bulkhead.as_ref().map(|bulkhead| {
             let earlier = before.and_then(|before| before.pool.as_ref().zip(before.said.bulkhead.as_ref()));
             match earlier {
-                Some((pool, earlier)) if earlier.pool == bulkhead.pool => {
-                    let same = pool.permits() == bulkhead.permits as usize;
-                    if !same && bulkhead.pool.is_some() && Arc::strong_count(pool) > 1 {
-                        return Err("bulkhead.permits: others use the pool too".to_owned());
-                    }
-                    pool.resize(bulkhead.permits);
-                    Ok(pool.clone())
+                Some((seat, earlier)) if earlier.pool == bulkhead.pool => {
+                    around.pools.resize(seat, bulkhead.permits).map(|()| seat.clone())
                 }
                 _ => around.pools.get(bulkhead),
             }
@@ -194,6 +189,12 @@ fn unlike(now: Option<&Idempotency>, earlier: Option<&Idempotency>) -> bool {
     match (now, earlier) {
         (Some(now), Some(earlier)) => now.by != earlier.by || now.keep != earlier.keep,
         (None, _) | (_, None) => false,
+    }
+}
+
+impl fmt::Debug for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Deref,
     sync::{
         Arc, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -23,15 +24,15 @@ impl Pools {
         Self::default()
     }
 
-    /// The pool that a bulkhead names, or a new one of its own.
-    pub(crate) fn get(&self, bulkhead: &Bulkhead) -> Result<Arc<Pool>, String> {
-        let Some(name) = &bulkhead.pool else { return Ok(Arc::new(Pool::new(bulkhead.permits))) };
+    /// A seat at the pool that a bulkhead names, or at a new one of its own.
+    pub(crate) fn get(&self, bulkhead: &Bulkhead) -> Result<Arc<Seat>, String> {
+        let Some(name) = &bulkhead.pool else { return Ok(Seat::at(Pool::new(bulkhead.permits))) };
         let mut pools = self.0.lock();
         pools.retain(|_, pool| pool.strong_count() > 0);
         if let Some(pool) = pools.get(name).and_then(Weak::upgrade) {
             let permits = pool.permits.load(Ordering::SeqCst);
             return match permits == bulkhead.permits as usize {
-                true => Ok(pool),
+                true => Ok(Arc::new(Seat(pool))),
                 false => Err(format!(
                     "bulkhead.permits: pool {name} has {permits} permits, not {}",
                     bulkhead.permits
@@ -40,7 +41,40 @@ impl Pools {
         }
         let pool = Arc::new(Pool::new(bulkhead.permits));
         pools.insert(name.clone(), Arc::downgrade(&pool));
-        Ok(pool)
+        Ok(Arc::new(Seat(pool)))
+    }
+
+    /// Gives the pool other permits, unless others have a seat there, who were promised those it has.
+    pub(crate) fn resize(&self, seat: &Seat, permits: u32) -> Result<(), String> {
+        // Nobody takes a seat meanwhile.
+        let _pools = self.0.lock();
+        let others = Arc::strong_count(&seat.0) - 1;
+        if others > 0 && seat.permits() != permits as usize {
+            let has = seat.permits();
+            return Err(format!(
+                "bulkhead.permits: the pool has {has} permits, and {others} other handlers use it"
+            ));
+        }
+        seat.0.resize(permits);
+        Ok(())
+    }
+}
+
+/// A guard's place at a pool. All plans of a guard share it, also those that calls in flight still hold, so that a pool
+/// has as many seats as guards use it.
+pub(crate) struct Seat(Arc<Pool>);
+
+impl Seat {
+    fn at(pool: Pool) -> Arc<Self> {
+        Arc::new(Self(Arc::new(pool)))
+    }
+}
+
+impl Deref for Seat {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.0
     }
 }
 

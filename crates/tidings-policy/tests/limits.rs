@@ -176,6 +176,31 @@ fn a_source_that_can_come_back_is_not_held_before_a_bulkhead() {
 }
 
 #[test]
+fn a_pool_changes_its_permits_when_one_handler_uses_it_whatever_runs_and_not_when_others_do() {
+    let pools = Pools::new();
+    let with = |bulkhead: Bulkhead| {
+        World::with(Policy::new().bulkhead(bulkhead), |around| Surroundings {
+            pools: pools.clone(),
+            ..around
+        })
+    };
+    let db = |permits| Bulkhead::pool("db").permits(permits).queue(0);
+    let (one, order) = (with(db(1)), event("1"));
+    let running = one.enter(&order).expect("the only permit");
+    // Calls that run hold the plan they began with: they are no other handlers.
+    one.guard.change(Policy::new().bulkhead(db(1)).timeout(secs(1))).expect("safe");
+    one.guard.change(Policy::new().bulkhead(db(2)).timeout(secs(1))).expect("nobody else uses it");
+    let second = one.enter(&order).expect("there is one more");
+    assert!(one.enter(&order).is_err());
+    drop((running, second));
+    let other = with(db(2));
+    let faults = other.guard.change(Policy::new().bulkhead(db(3))).expect_err("the other was promised two");
+    assert!(faults.faults[0].contains("1 other handlers use it"), "{faults}");
+    drop(one);
+    other.guard.change(Policy::new().bulkhead(db(3))).expect("it is alone now");
+}
+
+#[test]
 fn who_names_the_same_pool_shares_its_permits() {
     let pools = Pools::new();
     let with = |bulkhead: Bulkhead| {

@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use common::*;
-use tidings_core::{Circuit, CircuitMode, Idempotency, Policy, Rate};
-use tidings_policy::{BreakerState, Guard, MemoryClaims, Refusal, Settlement, Surroundings};
+use tidings_core::{Idempotency, Policy};
+use tidings_policy::{Guard, MemoryClaims, Refusal, Settlement, Surroundings};
 
 #[test]
 fn the_same_is_handled_once_and_again_only_when_it_failed_or_was_forgotten() {
@@ -101,33 +101,4 @@ fn remembered_claims_are_bounded_and_what_is_forgotten_is_counted() {
         (200..210).map(|id| world.enter(&event(&id.to_string())).expect("through")).collect();
     let full = world.enter(&event("999")).map(drop).expect_err("all are being worked on");
     assert!(matches!(full, Refusal::Unavailable { .. }) && matches!(full.settlement(), Settlement::Later(_)));
-}
-
-#[test]
-fn a_policy_changes_while_it_runs_and_what_is_the_same_keeps_its_state() {
-    let policy = Policy::new().circuit(Circuit::open_after(1)).rate(Rate::per_second(5)).bulkhead(2);
-    let (world, order) = (World::new(policy.clone()), event("1"));
-    let running = [(); 2].map(|()| world.enter(&order).expect("through"));
-    world.guard.change(policy.clone().bulkhead(1).timeout(secs(7))).expect("safe");
-    assert_eq!(world.guard.timeout(), secs(7));
-    drop(running);
-    assert_eq!(world.guard.state().bulkhead.map(|state| (state.permits, state.free)), Some((1, 1)));
-    assert_eq!(world.guard.state().rate.and_then(|state| state.left), Some(3), "the bucket is the same");
-    world.call(&order, failed()).expect("through");
-    world.guard.change(policy.clone().rate(Rate::per_second(100))).expect("safe");
-    assert!(matches!(world.enter(&order).map(drop), Err(Refusal::CircuitOpen { .. })), "it is still open");
-    assert_eq!(world.guard.state().rate.and_then(|state| state.left), Some(100));
-    world.guard.change(policy.circuit(Circuit::open_after(1).mode(CircuitMode::Disabled))).expect("safe");
-    assert!(world.enter(&order).is_ok());
-    let faults = world.guard.change(Policy::new().timeout(Duration::ZERO)).expect_err("a fault");
-    assert_eq!(faults.faults, ["timeout: must not be 0, or every call fails"]);
-    assert_eq!(world.guard.state().circuit.expect("nothing has changed").state, BreakerState::Disabled);
-    assert_eq!(world.guard.policy().circuit.expect("as said").mode, CircuitMode::Disabled);
-}
-
-#[test]
-fn what_is_the_same_delivery_cannot_change_while_it_runs() {
-    let world = World::new(Policy::new().idempotent(Idempotency::by_id()));
-    assert!(world.guard.change(Policy::new().idempotent(Idempotency::by_key())).is_err());
-    assert!(world.guard.change(Policy::new().idempotent(Idempotency::by_id().ttl(secs(1)))).is_ok());
 }

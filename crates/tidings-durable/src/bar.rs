@@ -28,6 +28,11 @@ impl Default for Bar {
 }
 
 impl Bar {
+    /// The policy has changed: what it held back may be asked for again.
+    pub(crate) fn changed(&self) {
+        self.ended.send_modify(|count| *count += 1);
+    }
+
     /// A call has ended: what it held is free.
     pub(crate) fn ended(&self) {
         if self.barred.load(Ordering::SeqCst) > 0 {

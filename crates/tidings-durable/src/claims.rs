@@ -20,7 +20,6 @@ use crate::stored::{self, Finished};
 pub(crate) struct OwnClaims {
     store: AnyStore,
     tenant: Tenant,
-    in_store: bool,
     memory: Arc<dyn Claims>,
     /// What is being worked on, or is on its way into the store.
     running: Arc<Mutex<HashSet<Text>>>,
@@ -28,18 +27,18 @@ pub(crate) struct OwnClaims {
 
 impl fmt::Debug for OwnClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnClaims").field("in_store", &self.in_store).finish_non_exhaustive()
+        f.debug_struct("OwnClaims").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
 impl OwnClaims {
-    pub(crate) fn new(store: AnyStore, tenant: Tenant, in_store: bool, memory: Arc<dyn Claims>) -> Self {
-        Self { store, tenant, in_store, memory, running: Arc::default() }
+    pub(crate) fn new(store: AnyStore, tenant: Tenant, memory: Arc<dyn Claims>) -> Self {
+        Self { store, tenant, memory, running: Arc::default() }
     }
 
-    /// Keeps a claim until the commit of its delivery.
-    pub(crate) fn hold(self: &Arc<Self>, claim: Claim, ttl: Duration) -> Arc<Held> {
-        Arc::new(Held { claims: self.clone(), claim, ttl, done: Mutex::new(false) })
+    /// Keeps a claim until the commit of its delivery; `in_store` says who remembers it.
+    pub(crate) fn hold(self: &Arc<Self>, claim: Claim, ttl: Duration, in_store: bool) -> Arc<Held> {
+        Arc::new(Held { claims: self.clone(), claim, ttl, in_store, done: Mutex::new(false) })
     }
 }
 
@@ -106,20 +105,21 @@ pub(crate) struct Held {
     claims: Arc<OwnClaims>,
     claim: Claim,
     ttl: Duration,
+    in_store: bool,
     done: Mutex<bool>,
 }
 
 impl Held {
     /// Adds to the commit that it is finished, where the store remembers that.
     pub(crate) fn finish(&self, now: Timestamp, commit: &mut Commit) {
-        if self.claims.in_store {
+        if self.in_store {
             Finished { until: now.after(self.ttl), version: self.claim.version }.write(&self.claim, commit);
         }
     }
 
     /// The commit is in the store.
     pub(crate) fn is_kept(&self, now: Timestamp) {
-        if !self.claims.in_store
+        if !self.in_store
             && !std::mem::replace(&mut *self.done.lock(), true)
             && let Reply::Now(Err(failure)) = self.claims.memory.finish(&self.claim, self.ttl, now)
         {
@@ -129,13 +129,13 @@ impl Held {
 
     /// Whether `key` is its document.
     pub(crate) fn is_in(&self, key: &DocumentKey) -> bool {
-        self.claims.in_store && stored::claim_key(&self.claim.scope, &self.claim.key) == *key
+        self.in_store && stored::claim_key(&self.claim.scope, &self.claim.key) == *key
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.claims.in_store {
+        if self.in_store {
             drop(self.claims.release(&self.claim));
         } else if !*self.done.lock() {
             drop(self.claims.memory.release(&self.claim));

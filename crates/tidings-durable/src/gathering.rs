@@ -319,7 +319,8 @@ impl Gathering {
 
     /// Whether this is the last attempt it has, after others have failed.
     fn is_last(&self, delivery: &Delivery) -> bool {
-        delivery.attempt > 1 && self.shared.policy.wait_after(delivery.attempt, 0.5).is_none()
+        delivery.attempt > 1
+            && self.shared.guard.look(|policy| policy.wait_after(delivery.attempt, 0.5).is_none())
     }
 
     fn with_open(

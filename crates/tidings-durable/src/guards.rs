@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidings_core::{Defaults, Keeper, Registration, Text};
+use tidings_core::{Defaults, Policy, Registration, Text};
 use tidings_policy::{BatchGuards, Faults, Guard, GuardState, Surroundings};
 use tidings_store::AnyStore;
 
@@ -16,7 +16,6 @@ pub(crate) struct Guards {
     /// For a handler of batches: asked before each call.
     pub calls: Option<Guard>,
     batches: Option<BatchGuards>,
-    pub timed: bool,
     pub claims: Arc<OwnClaims>,
 }
 
@@ -29,9 +28,7 @@ impl Guards {
         around: &Surroundings,
     ) -> Result<Self, Faults> {
         let policy = registration.policy.clone();
-        let in_store = policy.idempotency.as_ref().is_some_and(|once| once.keep == Keeper::Store);
-        let memory = around.claims.clone();
-        let claims = Arc::new(OwnClaims::new(store.clone(), config.tenant.clone(), in_store, memory));
+        let claims = Arc::new(OwnClaims::new(store.clone(), config.tenant.clone(), around.claims.clone()));
         let around = Surroundings {
             stored_claims: Some(claims.clone()),
             counters: Some(around.counters.clone().unwrap_or_else(|| {
@@ -42,19 +39,34 @@ impl Guards {
             fallback: registration.fallback.is_some(),
             ..around.clone()
         };
-        let timed = policy.circuit.is_some() || policy.shed.is_some();
         if registration.batches.is_none() {
             let each = Guard::new(name.clone(), policy, around)?;
-            return Ok(Self { each, calls: None, batches: None, timed, claims });
+            return Ok(Self { each, calls: None, batches: None, claims });
         }
         // Of a batch, what is about calls is about the call with all of them.
         let batches = BatchGuards::new(name.clone(), policy, around)?;
         let (each, calls) = (batches.each.clone(), Some(batches.calls.clone()));
-        Ok(Self { each, calls, batches: Some(batches), timed, claims })
+        Ok(Self { each, calls, batches: Some(batches), claims })
     }
 
     /// How the policy stands.
     pub(crate) fn state(&self) -> GuardState {
         self.batches.as_ref().map_or_else(|| self.each.state(), BatchGuards::state)
+    }
+
+    /// The policy, as it was said last.
+    pub(crate) fn policy(&self) -> Policy {
+        self.batches.as_ref().map_or_else(|| self.each.policy(), BatchGuards::policy)
+    }
+
+    /// Changes it while deliveries run under it, and answers what it was.
+    ///
+    /// # Errors
+    /// What is wrong with it, or cannot change; then nothing has changed.
+    pub(crate) fn change(&self, policy: Policy) -> Result<Policy, Faults> {
+        match &self.batches {
+            None => self.each.change(policy),
+            Some(batches) => batches.change(policy),
+        }
     }
 }

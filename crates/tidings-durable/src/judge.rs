@@ -112,7 +112,7 @@ impl Shared {
                 true
             }
             Refusal::RateLimited { .. } => {
-                self.policy.rate.as_ref().is_some_and(|rate| rate.each == Per::All)
+                self.guard.look(|policy| policy.rate.as_ref().is_some_and(|rate| rate.each == Per::All))
             }
             _ => false,
         };
@@ -127,8 +127,9 @@ impl Shared {
 
     /// A call has worked: what the policy holds for it comes back, but for its claim, which goes with its commit.
     pub(crate) fn worked(&self, mut permit: Permit, delivery: &mut Delivery) {
-        let took = if self.timed { self.clock.now().since(permit.given()) } else { Duration::ZERO };
-        delivery.claim = permit.take_claim().map(|(claim, ttl)| self.claims.hold(claim, ttl));
+        let took = if permit.is_timed() { self.clock.now().since(permit.given()) } else { Duration::ZERO };
+        let in_store = permit.is_stored();
+        delivery.claim = permit.take_claim().map(|(claim, ttl)| self.claims.hold(claim, ttl, in_store));
         // Without a claim there is nothing left to wait for.
         drop(permit.leave(&Ok(()), took));
         self.bar.ended();

@@ -26,6 +26,7 @@ mod keeper;
 mod lane;
 mod letters;
 mod node;
+mod policies;
 mod rows;
 mod runner;
 mod schedule;
@@ -44,6 +45,7 @@ pub use dead::{DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX, DeadLetter, dead_namespa
 pub use flags::{FLAG_HISTORY, FLAGS, Followed, KeptFlag, StoreFlags};
 pub use letters::StoredLetters;
 pub use node::{Left, NAME_BYTES_MAX, Node, NodeError, Published, Settled};
+pub use policies::{POLICY_REQUESTS, PolicyAnswer, PolicyCame, PolicyOwner, PolicyRequests};
 pub use schedule::SCHEDULE;
 pub use shared::{PARTITIONS, partition};
 pub use store_claims::StoreClaims;

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tidings_core::{Batching, Clock, DocumentKey, Envelope, Place, Position, Registration, Text};
-use tidings_policy::{GuardState, Surroundings};
+use tidings_core::{Batching, Clock, DocumentKey, Envelope, Place, Policy, Position, Registration, Text};
+use tidings_policy::{Faults, GuardState, Surroundings};
 use tidings_store::{AnyStore, Error};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -239,6 +239,35 @@ impl Node {
         self.declared.iter().map(|declared| (declared.name.clone(), declared.guards.state())).collect()
     }
 
+    /// The policy of a subscription, as it counts now; `None` when there is no such subscription.
+    pub fn policy(&self, subscription: &str) -> Option<Policy> {
+        self.declared(subscription).map(|declared| declared.guards.policy())
+    }
+
+    /// Changes the policy of a subscription while it runs, in this process, and answers what it was: as
+    /// [`Guard::change`](tidings_policy::Guard::change). What it held back is asked for again at once; a delivery that
+    /// waits for its next attempt keeps its time. `None` when there is no such subscription.
+    ///
+    /// It counts as long as this process, also when the subscription is lost to another one and comes back.
+    pub fn change_policy(&self, subscription: &str, policy: Policy) -> Option<Result<Policy, Faults>> {
+        let declared = self.declared(subscription)?;
+        let changed = declared.guards.change(policy);
+        if changed.is_ok()
+            && let Some(shared) = declared.shared()
+        {
+            {
+                let mut book = shared.book.lock();
+                book.dead_policy = declared.guards.policy().dead.unwrap_or_default();
+            }
+            shared.bar.changed();
+        }
+        Some(changed)
+    }
+
+    fn declared(&self, subscription: &str) -> Option<&Arc<Declared>> {
+        self.declared.iter().find(|declared| *declared.name == *subscription)
+    }
+
     /// Names of the subscriptions that select `envelope`.
     pub fn selecting(&self, envelope: &Envelope) -> Vec<Text> {
         let selects =
@@ -256,9 +285,7 @@ impl Node {
         position: Position,
         key: Option<&Text>,
     ) -> Result<Option<Settled>, Error> {
-        let Some(declared) = self.declared.iter().find(|declared| *declared.name == *name) else {
-            return Ok(None);
-        };
+        let Some(declared) = self.declared(name) else { return Ok(None) };
         loop {
             let Some(shared) = declared.shared() else {
                 if self.stop.is_cancelled() {

@@ -134,7 +134,7 @@ async fn start(
     let suspects = suspects::begin(node, declared, &checkpoint, rows.iter(), epoch, waiting).await?;
     let blocked = rows.len();
     let mut book = Book::new(declared.name.clone(), node.config.clone(), epoch, &checkpoint, rows);
-    book.dead_policy = declared.registration.policy.dead.clone().unwrap_or_default();
+    book.dead_policy = declared.guards.policy().dead.unwrap_or_default();
     book.event = declared.registration.event;
     let shared = Arc::new(Shared {
         name: declared.name.clone(),
@@ -148,11 +148,9 @@ async fn start(
         patterns: declared.patterns.clone(),
         guard: declared.guards.each.clone(),
         calls: declared.guards.calls.clone(),
-        timed: declared.guards.timed,
         claims: declared.guards.claims.clone(),
         fallback: declared.registration.fallback.clone(),
         bar: Bar::default(),
-        policy: declared.registration.policy.clone(),
         handler: declared.registration.handler.clone(),
         batches: declared.registration.batches.clone(),
         event: declared.registration.event,
@@ -177,6 +175,8 @@ async fn start(
         trouble: parking_lot::Mutex::new(None),
     });
     declared.runs(&shared);
+    // It may have changed between being read and being known here.
+    shared.book.lock().dead_policy = declared.guards.policy().dead.unwrap_or_default();
     let ended = Run { node: node.clone(), shared: shared.clone() }.run().await;
     declared.ended(&shared);
     Ok(ended)

@@ -8,7 +8,7 @@ use std::sync::{
 use parking_lot::Mutex;
 use tidings_core::{
     Batches, BoxFuture, Boxed, Clock, DocumentKey, Documents, Envelope, EventInfo, HOPS_MAX, Handled, Loaded,
-    Pattern, Policy, Position, Subscriber, Tenant, Text,
+    Pattern, Position, Subscriber, Tenant, Text,
 };
 use tidings_policy::Guard;
 use tidings_store::{AnyStore, Read, Recorded};
@@ -35,10 +35,7 @@ pub(crate) struct Shared {
     pub guard: Guard,
     /// Asked before each call of a handler of batches.
     pub calls: Option<Guard>,
-    /// Whether the policy wants to know how long calls take, also those that do not wait.
-    pub timed: bool,
     pub claims: Arc<OwnClaims>,
-    pub policy: Policy,
     pub handler: Boxed,
     pub fallback: Option<Boxed>,
     /// Wakes lanes that hold back.

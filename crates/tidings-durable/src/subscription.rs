@@ -47,7 +47,7 @@ pub struct Described {
     pub function: String,
     /// Whether events of a key are handled in order.
     pub ordered: bool,
-    /// Its policy.
+    /// Its policy, as it was when a process took it up last; what was changed since is not here.
     pub policy: Policy,
 }
 
@@ -251,7 +251,7 @@ pub(crate) async fn declare(node: &Node, declared: &Declared, epoch: u64) -> Res
         paused: false,
         function: declared.registration.function.into(),
         ordered,
-        policy: declared.registration.policy.clone(),
+        policy: declared.guards.policy(),
     };
     if let Some(before) = before {
         if before.partitions != PARTITIONS || before.hash != HASH {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tidings_core::{Policy, Text};
 
 use crate::{Faults, Guard, GuardState, MemoryFlags, Surroundings, plan::LEASE_MORE};
@@ -26,6 +27,8 @@ pub struct BatchGuards {
     /// Asked once for the call with all of them: circuit, bulkhead, timeout. It never refuses for what one delivery is.
     pub calls: Guard,
     said: Arc<ArcSwap<Policy>>,
+    /// One change at a time.
+    changing: Arc<Mutex<()>>,
 }
 
 impl BatchGuards {
@@ -44,7 +47,7 @@ impl BatchGuards {
         let of_calls = Surroundings { flags: Arc::new(MemoryFlags::new()), ..around.clone() };
         let each = Guard::new(name.clone(), each, around)?;
         let calls = Guard::new(name, calls, of_calls)?;
-        Ok(Self { each, calls, said: Arc::new(ArcSwap::from_pointee(policy)) })
+        Ok(Self { each, calls, said: Arc::new(ArcSwap::from_pointee(policy)), changing: Arc::default() })
     }
 
     /// The policy, as it was said.
@@ -52,25 +55,29 @@ impl BatchGuards {
         Policy::clone(&self.said.load())
     }
 
-    /// Changes the policy while the guards run, as [`Guard::change`].
+    /// Changes the policy while the guards run, as [`Guard::change`], and answers what it was.
     ///
     /// # Errors
     /// As [`Guard::change`]; then nothing has changed.
-    pub fn change(&self, policy: Policy) -> Result<(), Faults> {
-        let faults = policy.faults();
+    pub fn change(&self, policy: Policy) -> Result<Policy, Faults> {
+        let changing = self.changing.lock();
+        let (for_each, for_calls) = parts(policy.clone(), &self.each.common().around);
+        // As a whole it may contradict itself where its parts do not.
+        let mut faults = policy.faults();
+        if faults.is_empty() {
+            faults = self.each.faults(&for_each);
+        }
         if !faults.is_empty() {
             return Err(Faults { faults });
         }
-        let before = self.each.policy();
-        let (each, calls) = parts(policy.clone(), &self.each.common().around);
-        self.each.change(each)?;
-        if let Err(faults) = self.calls.change(calls) {
-            // What was good a moment ago is so still.
-            self.each.change(before)?;
-            return Err(faults);
-        }
-        self.said.store(Arc::new(policy));
-        Ok(())
+        // Only here a pool may refuse, which nobody knows before; what is of each has no pool.
+        let calls = self.calls.change_quietly(for_calls)?;
+        let each = self.each.change_quietly(for_each)?;
+        let before = self.said.swap(Arc::new(policy));
+        drop(changing);
+        each.tell();
+        calls.tell();
+        Ok(Policy::clone(&before))
     }
 
     /// How they stand, as one.

@@ -30,12 +30,12 @@ impl fmt::Debug for Added {
 
 impl App {
     /// Adds a handler on the bus, or a buffered one, while the application runs: it gets the events that are published
-    /// afterwards. It belongs to no module; `module` is the first part of its name. It is not in the
-    /// [model](Self::model), which says what the application was built of.
+    /// afterwards. It is in the [model](Self::model) as long as it is there, under `module`, which is the first part of its
+    /// name, whether or not the application was built with one that is called so.
     ///
     /// # Errors
-    /// Everything that is wrong with it; and that it is durable or takes batches, which is said before the application
-    /// is built.
+    /// Everything that is wrong with it; that another handler has its name; and that it is durable or takes batches, which
+    /// is said before the application is built.
     pub fn add<Shape>(&self, module: &str, handler: impl Subscribe<Shape>) -> Result<Added, BuildError> {
         let registration = handler.registration();
         let name = on_bus::name(module, &registration);
@@ -50,7 +50,11 @@ impl App {
         let [(name, registration)] = handlers;
         match guard {
             Some(guard) if faults.is_empty() => {
-                let placed = on_bus::place(&self.0, name.clone(), registration, guard)?;
+                let config = self.0.buffered.config();
+                let joined = self.0.models.change(|model| model.join(module, &registration, &config));
+                joined.map_err(|fault| BuildError { faults: vec![fault] })?;
+                let placed = on_bus::place(&self.0, name.clone(), registration, guard)
+                    .inspect_err(|_| self.0.left(&name))?;
                 let ran = if matches!(placed, Placed::Buffered(_)) { Ran::Buffered } else { Ran::Bus };
                 self.0.desk.join(name.clone(), ran);
                 Ok(Added { app: Arc::downgrade(&self.0), name, placed: Some(placed) })
@@ -94,5 +98,17 @@ impl Drop for Added {
             }
             Placed::Batches => {}
         }
+        // Last: from now on another may have its name.
+        app.left(&self.name);
+    }
+}
+
+impl Inner {
+    /// A handler that came while the application ran is not in the model any more.
+    fn left(&self, name: &str) {
+        let Ok(()) = self.models.change(|model| {
+            model.leave(name);
+            Ok::<(), std::convert::Infallible>(())
+        });
     }
 }

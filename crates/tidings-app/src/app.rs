@@ -10,14 +10,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 use tidings_bus::Bus;
 use tidings_core::{
-    Clock, Commit, DocumentChange, DocumentKey, DocumentWrite, Envelope, EnvelopeBuilder, Event, Flag,
-    Letters, Pattern, Ran, Text, View,
+    Clock, Commit, Envelope, EnvelopeBuilder, Event, Flag, Letters, Pattern, Ran, Tenant, Text, View,
 };
-use tidings_durable::{Followed, Left, Node, Status, StoreFlags};
+use tidings_durable::{Followed, Left, Node, PolicyRequests, Status, StoreFlags};
 use tidings_flow::Drain;
 use tidings_policy::{FlagChange, FlagTarget, MemoryFlags, Surroundings};
 use tidings_runtime::{Admitted, Buffered, Direct, From, Gatherer, PoolLeft, Ticket};
@@ -26,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     FlowLeft, Model, Publish, PublishError, ViewReader, batches::Gatherers, flows::Flows, letters::Desk,
-    model::MODELS, on_bus, outside::AppOutside,
+    models::Models, on_bus, outside::AppOutside, policies::Requested,
 };
 
 /// An application: modules on a bus and a store.
@@ -60,7 +58,11 @@ pub(crate) struct Inner {
     pub followed: parking_lot::Mutex<Option<Followed>>,
     pub drain: Duration,
     pub payload_bytes_max: usize,
-    pub model: Model,
+    /// What it is made of now.
+    pub models: Models,
+    /// Its process, as it takes leases, and whose events it handles.
+    pub process: Text,
+    pub tenant: Tenant,
     /// Nothing is taken in any more.
     pub closing: CancellationToken,
     /// The same, for a look that takes no lock.
@@ -185,9 +187,11 @@ impl App {
         self.0.store.as_ref()
     }
 
-    /// What the application is made of.
-    pub fn model(&self) -> &Model {
-        &self.0.model
+    /// What the application is made of now: as it was built, with the handlers that were [added](Self::add) since and
+    /// the policies that were [changed](Self::change_policy). With a store it is kept there, for `tidings explain`;
+    /// processes of one name share it, and the one that wrote last is shown.
+    pub fn model(&self) -> Arc<Model> {
+        self.0.models.now()
     }
 
     /// Writes the model into the store and starts the durable subscriptions. A second call does nothing.
@@ -207,15 +211,17 @@ impl App {
             followed.look().await?;
             tokio::spawn(followed.follow(self.0.closing.clone()));
         }
-        let value = serde_json::to_vec(&self.0.model).map_err(|error| Error::Refused(error.to_string()))?;
-        let key = DocumentKey::new(MODELS, self.0.name.as_str());
-        let write = DocumentWrite {
-            key,
-            change: DocumentChange::Put(Bytes::from(value)),
-            indexed: Arc::from([]),
-            expected: None,
+        self.0.models.write(store).await?;
+        tokio::spawn(crate::models::run(Arc::downgrade(&self.0)));
+        let requests = PolicyRequests {
+            store: store.clone(),
+            tenant: self.0.tenant.clone(),
+            clock: self.0.clock.clone(),
+            application: Text::from(self.0.name.as_str()),
+            process: self.0.process.clone(),
         };
-        store.apply(Commit { documents: vec![write], ..Commit::default() }).await?;
+        let owner = Arc::new(Requested(Arc::downgrade(&self.0)));
+        tokio::spawn(requests.follow(owner, self.0.closing.clone()));
         node.start();
         Ok(())
     }
@@ -354,7 +360,7 @@ impl App {
         let app = &self.0;
         app.closed.store(true, Ordering::SeqCst);
         app.closing.cancel();
-        self.notice("tidings.shutting_down", "{}");
+        self.0.notice("tidings.shutting_down", "{}");
         let mut drained = Drained::default();
         let begun = app.clock.now();
         let rest = || app.drain.saturating_sub(app.clock.now().since(begun));
@@ -381,27 +387,33 @@ impl App {
             () = app.calls.wait() => {}
             () = app.clock.sleep(rest()) => drained.bus_calls = app.calls.len(),
         }
-        if let Some(store) = &app.store
-            && let Err(error) = store.close().await
-        {
-            drained.troubles.push(format!("closing the store: {error}"));
+        if let Some(store) = &app.store {
+            if app.started.load(Ordering::SeqCst)
+                && let Err(error) = app.models.write(store).await
+            {
+                drained.troubles.push(format!("writing the model: {error}"));
+            }
+            if let Err(error) = store.close().await {
+                drained.troubles.push(format!("closing the store: {error}"));
+            }
         }
         let report = serde_json::to_string(&drained).unwrap_or_else(|_| "{}".into());
-        self.notice("tidings.shut_down", &report);
+        self.0.notice("tidings.shut_down", &report);
         tracing::info!(left = %drained, "shut down");
         drained
-    }
-
-    fn notice(&self, name: &str, json: &str) {
-        let notice =
-            Envelope::build(name).source(self.0.source.clone()).json(json.as_bytes().to_vec()).finish();
-        if let Ok(notice) = notice {
-            self.0.bus.emit_envelope(&notice);
-        }
     }
 }
 
 impl Inner {
+    /// Tells something as an event on the bus.
+    pub fn notice(&self, name: &str, json: &str) {
+        let notice =
+            Envelope::build(name).source(self.source.clone()).json(json.as_bytes().to_vec()).finish();
+        if let Ok(notice) = notice {
+            self.bus.emit_envelope(&notice);
+        }
+    }
+
     /// Waits until no handler on the bus and in a pool, and none of batches, has anything to do, at most this long. Each
     /// may give work to the others.
     async fn quiet(&self, within: Duration) {

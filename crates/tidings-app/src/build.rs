@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::RwLock;
 use tidings_bus::{Bus, LeakWatch};
-use tidings_core::{Clock, Defaults, Place, Policy, Ran, Registration, Text, View};
+use tidings_core::{Clock, DOCUMENT_ID_BYTES_MAX, Defaults, Place, Policy, Ran, Registration, Text, View};
 use tidings_durable::{Config, Node, StoreClaims, StoreCounters, StoreFlags};
 use tidings_policy::{BatchGuards, FlagTarget, Guard, MemoryFlags, Surroundings};
 use tidings_runtime::{Buffered, Direct, Ground};
@@ -16,8 +16,15 @@ use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings, app::Inner, batches::Gatherers,
-    flows::Flows, model, notices::Notices, on_bus::Guards, outside::AppOutside,
+    App, AppBuilder, BuildError, DeadLetterSettings, Model, ModelHandler, Module, Settings,
+    app::Inner,
+    batches::{Gatherers, NO_QUARANTINE},
+    flows::Flows,
+    model,
+    models::Models,
+    notices::Notices,
+    on_bus::Guards,
+    outside::AppOutside,
 };
 
 /// Handlers and flows by where they run.
@@ -34,6 +41,7 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
     names(&modules, &mut faults);
     policies(&mut modules, &settings.policies, &mut faults);
     let model = model::of(&settings.name, &modules, &settings.buffered);
+    called(&model, &mut faults);
     let store = match (store, &settings.store) {
         (Some(store), _) => Some(store),
         (None, None) => None,
@@ -127,7 +135,9 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
             bus: bus.build(),
             drain: settings.drain,
             payload_bytes_max: settings.payload_bytes_max,
-            model,
+            models: Models::new(model),
+            process: config.owner.clone(),
+            tenant: config.tenant.clone(),
             closing: CancellationToken::new(),
             closed: AtomicBool::new(false),
             publishing: TaskTracker::new(),
@@ -174,6 +184,25 @@ fn names(modules: &[Module], faults: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Every handler has a name of its own. Of durable subscriptions alone that is said by who runs them.
+fn called(model: &Model, faults: &mut Vec<String>) {
+    let mut all: BTreeMap<String, Vec<&ModelHandler>> = BTreeMap::new();
+    for module in &model.modules {
+        for handler in &module.handlers {
+            all.entry(handler.name(&module.name)).or_default().push(handler);
+            if handler.named.is_some() && handler.durable.is_some() {
+                let (module, function) = (&module.name, &handler.function);
+                faults.push(format!(
+                    "module {module}: {function}: `.named(…)`: a durable handler has the name of its subscription"
+                ));
+            }
+        }
+    }
+    let many = all.iter().filter(|(_, handlers)| handlers.len() > 1);
+    let many = many.filter(|(_, handlers)| handlers.iter().any(|handler| handler.durable.is_none()));
+    faults.extend(many.map(|(name, handlers)| model::taken(name, handlers)));
 }
 
 /// What settings say of policies goes under what code says of them.
@@ -227,6 +256,15 @@ fn sorted(modules: Vec<Module>, has_store: bool, faults: &mut Vec<String>) -> So
 pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<String>) {
     for (name, registration) in in_memory {
         let fault = |what: String| format!("handler {name}: {what}");
+        // It is the id of a document once it has dead letters.
+        let is_long = name.len() > DOCUMENT_ID_BYTES_MAX;
+        if is_long || registration.name.as_deref().is_some_and(|own| own.is_empty() || has_controls(own)) {
+            let most = DOCUMENT_ID_BYTES_MAX;
+            let rule =
+                format!("a name has 1 to {most} bytes, with that of its module, and no control characters");
+            let cure = if registration.name.is_none() { "; give it one with `.named(\"…\")`" } else { "" };
+            faults.push(fault(format!("{rule}{cure}")));
+        }
         match registration.patterns() {
             Ok(patterns) if patterns.is_empty() => {
                 faults.push(fault("it takes any event: say which with `.topic(\"…\")`".into()));
@@ -235,16 +273,16 @@ pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<Strin
             Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
         }
         if registration.batches.is_some() && registration.policy.quarantine_after.is_some() {
-            faults.push(fault(
-                "policy.quarantine_after: what a handler of batches holds in memory is gone when the process dies, so \
-                 that nothing counts how often it died of it; say `.durable(\"…\")`"
-                    .into(),
-            ));
+            faults.push(fault(format!("policy.{NO_QUARANTINE}")));
         }
         let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());
         let settings = settings.unwrap_or_default().into_iter();
         faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
     }
+}
+
+fn has_controls(name: &str) -> bool {
+    name.chars().any(char::is_control)
 }
 
 fn flags(settings: &Settings, clock: &dyn Clock, faults: &mut Vec<String>) -> Arc<MemoryFlags> {

@@ -23,7 +23,7 @@ use tidings_runtime::{Ended, Gatherer, MemoryDeadLetters, Outcomes};
 use tidings_store::{AnyStore, Beat};
 use tokio::sync::{Notify, watch};
 
-use crate::app::Inner;
+use crate::{Model, app::Inner};
 
 /// How many letters of a handler are replayed at once; they are in its queue then, in order.
 const AT_ONCE: usize = 256;
@@ -297,8 +297,8 @@ pub(crate) async fn run(app: Weak<Inner>) {
 }
 
 /// The redacted fields of an event, as the application declares them.
-pub(crate) fn hidden<'a>(app: &'a Inner, event: &Envelope) -> Vec<&'a str> {
-    let events = app.model.events.iter().filter(|one| *one.name == **event.name());
+pub(crate) fn hidden<'a>(model: &'a Model, event: &Envelope) -> Vec<&'a str> {
+    let events = model.events.iter().filter(|one| *one.name == **event.name());
     let fields = events.flat_map(|one| &one.fields).filter(|(_, redacted)| *redacted);
     fields.map(|(name, _)| name.as_str()).collect()
 }

@@ -13,10 +13,12 @@ mod error;
 mod flows;
 mod letters;
 mod model;
+mod models;
 mod module;
 mod notices;
 mod on_bus;
 mod outside;
+mod policies;
 mod publish;
 mod settings;
 mod signals;
@@ -30,6 +32,7 @@ pub use error::{BuildError, PublishError};
 pub use flows::FlowLeft;
 pub use model::{MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule, ModelPlace};
 pub use module::Module;
+pub use policies::{PolicyChange, PolicyError};
 pub use publish::{Publish, Receipt};
 pub use settings::{
     BusSettings, DeadLetterSettings, ENVIRONMENT_PREFIX, Loading, Preset, SettingFault, Settings,

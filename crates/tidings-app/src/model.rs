@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidings_core::{Batching, EventInfo, Place, Policy};
+use tidings_core::{Batching, EventInfo, Place, Policy, Registration};
 use tidings_runtime::{Config, PoolConfig};
 
 use crate::Module;
@@ -11,7 +11,7 @@ use crate::Module;
 /// Where models are kept, one document an application.
 pub const MODELS: &str = "$model";
 
-/// An application as its author declared it.
+/// An application as its author declared it, and as it was changed since: handlers that came and went, and policies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// The application's name.
@@ -20,7 +20,8 @@ pub struct Model {
     pub modules: Vec<ModelModule>,
     /// The event types it publishes or handles.
     pub events: Vec<ModelEvent>,
-    /// The pools its buffered handlers use when it starts, by name, the shared one without a name, with their settings.
+    /// The pools its buffered handlers use or have used, by name, the shared one without a name, with the settings they
+    /// began with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<String, PoolConfig>,
 }
@@ -39,11 +40,17 @@ pub struct ModelModule {
     /// Its flows on the bus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<ModelFlow>,
+    /// Whether it is there only for handlers that were added while the application ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
 }
 
 /// A handler of a [`ModelModule`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelHandler {
+    /// Its name in its module, where its author has said one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// The Rust function.
     pub function: String,
     /// What it selects.
@@ -56,11 +63,14 @@ pub struct ModelHandler {
     /// Whether a fallback stands in for it instead of giving up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fallback: bool,
-    /// Its policy, as far as code and settings say something.
+    /// Its policy as it counts now, as far as somebody has said something: code, settings, and who changed it since.
     pub policy: Policy,
     /// When its batches are complete, where it takes batches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<ModelBatches>,
+    /// Whether it was added while the application ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
 }
 
 /// Where a [`ModelHandler`] runs.
@@ -101,10 +111,114 @@ impl From<&Place> for ModelPlace {
 }
 
 impl ModelHandler {
-    /// The handler's name in settings, figures and dead letters: its durable subscription, else its module and function.
+    /// The handler's name in settings, figures and dead letters: its durable subscription, else its module and the name it
+    /// has there, else its module and function.
     pub fn name(&self, module: &str) -> String {
-        self.durable.clone().unwrap_or_else(|| format!("{module}/{}", self.function))
+        let own = || format!("{module}/{}", self.named.as_ref().unwrap_or(&self.function));
+        self.durable.clone().unwrap_or_else(own)
     }
+
+    /// Whether a person may mean it by `name`: what it is called in its module, its function, or the last part of that.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.named.as_deref() == Some(name)
+            || self.function == name
+            || self.function.rsplit("::").next() == Some(name)
+    }
+
+    /// Whether it takes batches in memory.
+    pub(crate) fn gathers(&self) -> bool {
+        self.batches.is_some() && self.durable.is_none()
+    }
+}
+
+impl From<&Registration> for ModelHandler {
+    fn from(registration: &Registration) -> Self {
+        let patterns = registration.patterns().unwrap_or_default();
+        Self {
+            named: registration.name.as_ref().map(ToString::to_string),
+            function: registration.function.to_owned(),
+            patterns: patterns.iter().map(ToString::to_string).collect(),
+            durable: match &registration.place {
+                Place::Durable { name, .. } => Some(name.to_string()),
+                Place::Bus | Place::Buffered { .. } => None,
+            },
+            place: (&registration.place).into(),
+            fallback: registration.fallback.is_some(),
+            policy: registration.policy.clone(),
+            batches: registration
+                .batches
+                .as_ref()
+                .map(|batches| ModelBatches { settings: batches.settings.clone(), by_key: batches.by_key }),
+            added: false,
+        }
+    }
+}
+
+impl Model {
+    /// A handler comes while the application runs; what it says is wrong is that its name is taken.
+    pub(crate) fn join(
+        &mut self,
+        module: &str,
+        registration: &Registration,
+        buffered: &Config,
+    ) -> Result<(), String> {
+        let handler = ModelHandler { added: true, ..registration.into() };
+        let name = handler.name(module);
+        let mut all = self.modules.iter().flat_map(|one| one.handlers.iter().map(|other| (&one.name, other)));
+        if let Some((_, other)) = all.find(|(module, other)| other.name(module) == name) {
+            return Err(taken(&name, &[other, &handler]));
+        }
+        if let Place::Buffered { pool, .. } = &registration.place {
+            self.pools.entry(pool.to_string()).or_insert_with(|| buffered.of(pool).clone());
+        }
+        self.events.extend(registration.event.filter(|info| self.lacks(info)).map(ModelEvent::from));
+        let at = self.modules.iter().position(|one| one.name == module).unwrap_or_else(|| {
+            self.modules.push(ModelModule {
+                name: module.to_owned(),
+                handlers: Vec::new(),
+                publishes: Vec::new(),
+                views: Vec::new(),
+                flows: Vec::new(),
+                added: true,
+            });
+            self.modules.len() - 1
+        });
+        self.modules[at].handlers.push(handler);
+        Ok(())
+    }
+
+    /// A handler that came while the application ran has gone. What is known of its events stays: their redacted fields
+    /// may be in dead letters.
+    pub(crate) fn leave(&mut self, name: &str) {
+        for module in &mut self.modules {
+            let of = module.name.clone();
+            module.handlers.retain(|handler| !(handler.added && handler.name(&of) == name));
+        }
+        self.modules.retain(|module| !(module.added && module.handlers.is_empty()));
+    }
+
+    fn lacks(&self, info: &EventInfo) -> bool {
+        !self.events.iter().any(|event| event.name == info.name && event.version == info.version)
+    }
+}
+
+/// That handlers have the same name, which of them, and what to do.
+pub(crate) fn taken(name: &str, handlers: &[&ModelHandler]) -> String {
+    let one = |handler: &&ModelHandler| {
+        let place = match &handler.place {
+            ModelPlace::Bus => "on the bus".to_owned(),
+            ModelPlace::Buffered { pool, .. } if pool.is_empty() => "in the shared pool".to_owned(),
+            ModelPlace::Buffered { pool, .. } => format!("in pool {pool}"),
+            ModelPlace::Durable { subscription, .. } => format!("behind subscription {subscription}"),
+        };
+        format!("{} for {}, {place}", handler.function, handler.patterns.join(" and "))
+    };
+    let all = handlers.iter().map(one).collect::<Vec<_>>().join("; ");
+    format!(
+        "{} handlers are called {name}: {all}; settings, figures and dead letters know a handler by its name: give each \
+         its own with `.named(\"…\")`",
+        handlers.len()
+    )
 }
 
 /// What a [`ModelHandler`] says about batches.
@@ -162,30 +276,7 @@ pub(crate) fn of(name: &str, modules: &[Module], buffered: &Config) -> Model {
     events.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
     let modules = modules.iter().map(|module| ModelModule {
         name: module.name.clone(),
-        handlers: module
-            .registrations
-            .iter()
-            .map(|registration| ModelHandler {
-                function: registration.function.to_owned(),
-                patterns: registration
-                    .patterns()
-                    .unwrap_or_default()
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
-                durable: match &registration.place {
-                    Place::Durable { name, .. } => Some(name.to_string()),
-                    Place::Bus | Place::Buffered { .. } => None,
-                },
-                place: (&registration.place).into(),
-                fallback: registration.fallback.is_some(),
-                policy: registration.policy.clone(),
-                batches: registration.batches.as_ref().map(|batches| ModelBatches {
-                    settings: batches.settings.clone(),
-                    by_key: batches.by_key,
-                }),
-            })
-            .collect(),
+        handlers: module.registrations.iter().map(ModelHandler::from).collect(),
         publishes: module.publishes.iter().map(|info| info.name.to_owned()).collect(),
         views: module
             .views
@@ -202,6 +293,7 @@ pub(crate) fn of(name: &str, modules: &[Module], buffered: &Config) -> Model {
                 Some(ModelFlow { name: flow.name.clone(), pattern })
             })
             .collect(),
+        added: false,
     });
     Model { name: name.to_owned(), modules: modules.collect(), events, pools }
 }

@@ -22,9 +22,9 @@ pub(crate) fn emit(app: &Inner, event: &Envelope) {
     TOLD.replace(before);
 }
 
-/// The name of a handler that is no durable subscription: of its module and its function.
+/// The name of a handler that is no durable subscription: of its module and what it is called there, or its function.
 pub(crate) fn name(module: &str, registration: &Registration) -> Text {
-    Text::from(format!("{module}/{}", registration.function))
+    Text::from(format!("{module}/{}", registration.name.as_deref().unwrap_or(registration.function)))
 }
 
 /// What surrounds the calls of a handler.

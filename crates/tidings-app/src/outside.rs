@@ -57,7 +57,8 @@ impl Outside for AppOutside {
         let app = self.app.upgrade();
         Box::pin(async move {
             let Some(app) = app else { return Err(crate::letters::ended()) };
-            let hidden = crate::letters::hidden(&app, &given_up.envelope);
+            let model = app.models.now();
+            let hidden = crate::letters::hidden(&model, &given_up.envelope);
             app.desk.keep(given_up, &hidden).await
         })
     }

@@ -253,6 +253,7 @@ where
             topics: Vec::new(),
             place: Place::Bus,
             policy: Policy::default(),
+            name: None,
             function: std::any::type_name::<F>(),
             handler: Boxed::with_cx(move |envelope, cx| {
                 let call = one(vec![Delivered { event: envelope.clone(), cx }], Cause::Alone);

@@ -305,7 +305,10 @@ pub struct Registration {
     pub place: Place,
     /// Its policy.
     pub policy: Policy,
-    /// The Rust path of the function: shown to people, never an identity.
+    /// What it is called in its module, where its author has said so: in settings, figures and dead letters it is known
+    /// by module and name. One behind a durable subscription has the name of that.
+    pub name: Option<Text>,
+    /// The Rust path of the function: shown to people, and the name of what has no other.
     pub function: &'static str,
     /// The function. Of one that takes batches: called with a batch of one.
     pub handler: Boxed,
@@ -323,6 +326,7 @@ impl Registration {
             topics: Vec::new(),
             place: Place::Bus,
             policy: Policy::default(),
+            name: None,
             function: std::any::type_name::<H>(),
             handler: handler.boxed(),
             fallback: None,
@@ -417,6 +421,20 @@ pub trait Subscribe<Shape>: Sized {
         let mut registration = self.registration();
         registration.fallback = Some(handler.boxed());
         registration
+    }
+
+    /// Is called `name` in its module, and not by the path of its function: `mail/receipt` is what settings, figures and
+    /// dead letters know it by, whatever becomes of the function. What has to be told apart needs one, as two closures
+    /// of one function do. A durable handler has a name already.
+    ///
+    /// ```
+    /// use tidings_core::{Cx, Envelope, Handled, Subscribe};
+    /// let audit = |any: Envelope, cx: Cx| async { Handled::Ok(()) };
+    /// let registration = audit.topic("order.**").named("audit");
+    /// assert_eq!(registration.name.as_deref(), Some("audit"));
+    /// ```
+    fn named(self, name: impl Into<Text>) -> Registration {
+        Registration { name: Some(name.into()), ..self.registration() }
     }
 
     /// Runs under `policy`.

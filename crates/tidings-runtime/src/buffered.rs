@@ -247,8 +247,8 @@ impl Buffered {
         true
     }
 
-    /// The handler's guard: its state, and the place to change its policy. A handler of batches has
-    /// [two](crate::Gatherer::guards).
+    /// The handler's guard: its state, and the place to change its policy; an application has a better one, which its model
+    /// shows. A handler of batches has [two](crate::Gatherer::guards).
     pub fn guard<T>(&self, handler: &str, look: impl FnOnce(&Guard) -> T) -> Option<T> {
         let pools = self.0.pools.read().clone();
         let mut slots = pools.iter().flat_map(|running| running.pool.lineup.load().slots.clone()).flatten();
@@ -357,6 +357,11 @@ impl Buffered {
         }
         *self.0.config.write() = config;
         Ok(())
+    }
+
+    /// The settings, as they were changed last.
+    pub fn config(&self) -> Config {
+        self.0.config.read().clone()
     }
 
     /// Changes the number of workers of a pool.

@@ -10,8 +10,8 @@ pub use engines::{Build, Mode, open_store};
 pub use tidings_app::{
     Added, App, AppBuilder, BuildError, BusSettings, DeadLetterSettings, Drained, ENVIRONMENT_PREFIX,
     FlowLeft, Loading, MODELS, Model, ModelBatches, ModelEvent, ModelFlow, ModelHandler, ModelModule,
-    ModelPlace, Module, Preset, Publish, PublishError, Receipt, SettingFault, Settings, SettingsError,
-    ViewReader, signals,
+    ModelPlace, Module, PolicyChange, PolicyError, Preset, Publish, PublishError, Receipt, SettingFault,
+    Settings, SettingsError, ViewReader, signals,
 };
 pub use tidings_core::*;
 pub use tidings_macros::{Event, event};
@@ -47,8 +47,9 @@ pub mod durable {
     pub use tidings_durable::{
         Answer, CLAIMS_PREFIX, COUNTERS, Carried, Config, DEAD_FIELDS, DEAD_HANDLERS, DEAD_PREFIX,
         DeadLetter, Described, FLAG_HISTORY, FLAGS, Followed, KeptFlag, Left, Node, NodeError, Operator,
-        PARTITIONS, Pace, Published, QUIET, RUNS, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status,
-        StoreClaims, StoreCounters, StoreFlags, StoredLetters, Verb, dead_namespace, partition,
+        PARTITIONS, POLICY_REQUESTS, Pace, PolicyAnswer, PolicyCame, PolicyOwner, PolicyRequests, Published,
+        QUIET, RUNS, Reason, SCHEDULE, SUBSCRIPTIONS, Settled, Status, StoreClaims, StoreCounters,
+        StoreFlags, StoredLetters, Verb, dead_namespace, partition,
     };
 }
 

@@ -361,7 +361,11 @@ async fn an_event_reaches_all_of_its_handlers_or_none() {
         ..PoolConfig::default()
     };
     config.pools.insert("narrow".into(), narrow);
-    let app = app(Module::new("orders").on(one.buffered()).on(two.pool("narrow")), config).await;
+    let app = app(
+        Module::new("orders").on(one.buffered().named("one")).on(two.pool("narrow").named("two")),
+        config,
+    )
+    .await;
     app.publish(placed(1, 0)).await.expect("room");
     let Err(PublishError::Full(full)) = app.publish(placed(2, 0)).await else { panic!("one pool is full") };
     assert_eq!(full.pool, "narrow");
@@ -488,7 +492,8 @@ async fn what_a_buffered_handler_publishes_is_carried_out_when_it_has_succeeded(
     let count = move |_: &OrderConfirmed| {
         counted.fetch_add(1, Ordering::SeqCst);
     };
-    let module = Module::new("orders").on(handle.buffered()).on(count.buffered());
+    let module =
+        Module::new("orders").on(handle.buffered().named("handle")).on(count.buffered().named("count"));
     let app = app(module, Config::default()).await;
     app.publish(placed(1, 0)).await.expect("room");
     app.publish(placed(2, 1)).await.expect("room");

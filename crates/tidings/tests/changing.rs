@@ -108,9 +108,9 @@ async fn handlers_come_and_go_while_it_runs() {
     let app = started(settings("store = \"memory:\""), &clock, module).await;
     app.publish(placed(1)).await.expect("room").handled().await;
 
-    let buffered = app.add("late", second.handler().pool("late")).expect("a handler");
-    assert!(buffered.name().starts_with("late/"), "{buffered:?}");
-    let on_bus = app.add("late", second.handler()).expect("a handler");
+    let buffered = app.add("late", second.handler().pool("late").named("second")).expect("a handler");
+    assert_eq!(buffered.name(), "late/second");
+    let on_bus = app.add("late", second.handler().named("on-bus")).expect("a handler");
     app.publish(placed(2)).await.expect("room").handled().await;
     until(|| second.seen().len() == 2).await;
     app.bus().emit(&placed(3));

@@ -30,7 +30,7 @@ async fn name_source_and_store_are_those_of_the_model_and_of_every_event() {
     let store = app.store().expect("a store").clone();
     let model = store.document(&tidings::Tenant::default(), &key).await.expect("read").expect("there");
     let model: tidings::Model = serde_json::from_slice(&model.value).expect("a model");
-    assert_eq!(&model, app.model());
+    assert_eq!(model, *app.model());
     app.publish(placed(1)).await.expect("published").handled().await;
     app.bus().emit(&placed(2));
     until(|| sources.lock().expect("no panic").len() == 2).await;

@@ -22,8 +22,8 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::{
     commands::{
-        backup, completions, dead, explain, export, find, flags, info, ingest, lint, log, stats, stream,
-        subscription, tail, verify, view,
+        backup, completions, dead, explain, export, find, flags, info, ingest, lint, log, policy, stats,
+        stream, subscription, tail, verify, view,
     },
     global::Global,
 };
@@ -54,6 +54,7 @@ enum Command {
     Stats(stats::Args),
     Subscription(subscription::Args),
     Dead(dead::Args),
+    Policy(policy::Args),
     Flags(flags::Args),
     Verify(verify::Args),
     Export(export::Args),
@@ -77,6 +78,7 @@ impl Command {
             Self::Stats(args) => stats::run(args, global).await,
             Self::Subscription(args) => subscription::run(args, global).await,
             Self::Dead(args) => dead::run(args, global).await,
+            Self::Policy(args) => policy::run(args, global).await,
             Self::Flags(args) => flags::run(args, global).await,
             Self::Verify(args) => verify::run(args, global).await,
             Self::Export(args) => export::run(args, global).await,

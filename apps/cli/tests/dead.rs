@@ -4,6 +4,7 @@ mod kit;
 
 use kit::{Room, app};
 use serde_json::{Value, json};
+use tidings::Subscribe as _;
 
 /// An application has booked two orders and given up on two, at positions 2 and 4.
 fn room() -> Room {
@@ -82,6 +83,27 @@ fn a_replayed_letter_goes_to_the_handler_when_it_runs_again() {
     assert_eq!(letter["attempts"], 2, "it was tried again");
     let shown = room.ok(&["dead", "replay", "book", "--all"]).out;
     assert!(shown.contains("3 dead letters handed back"), "{shown}");
+}
+
+#[test]
+fn stats_count_dead_letters_of_every_place() {
+    let room = room();
+    let path = room.path("test.db");
+    app::in_memory(&path, &[13, 14, 15], 13, |book| book.pool("books").named("pool"));
+    app::in_memory(&path, &[13], 13, |book| book.named("bus"));
+    let stats = room.one(&["stats"]);
+    // The durable one does not run now, and has given up on those it had.
+    let by_handler = json!({"book": 2, "bookkeeping/pool": 3, "bookkeeping/bus": 1});
+    assert_eq!((&stats["dead_letters"], &stats["dead_letters_by_handler"]), (&json!(6), &by_handler));
+    let text = room.ok(&["stats"]).out;
+    let line =
+        |of: &str| text.lines().find(|line| line.starts_with(of)).unwrap_or_else(|| panic!("{of}: {text}"));
+    assert!(line("dead letters").ends_with(" 6"), "{text}");
+    assert!(line("bookkeeping/pool").trim_end().ends_with(" 3"), "{text}");
+    assert!(line("bookkeeping/bus").trim_end().ends_with(" 1"), "{text}");
+    room.ok(&["dead", "discard", "bookkeeping/bus", "--all", "--yes"]);
+    assert_eq!(room.one(&["stats"])["dead_letters"], 5);
+    assert!(!room.ok(&["stats"]).out.contains("bookkeeping/bus"));
 }
 
 #[test]

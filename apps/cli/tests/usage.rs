@@ -25,6 +25,8 @@ fn wrong_usage_is_status_2_and_says_what_is_wrong() {
         (&["dead", "replay", "a"], "<ENTRY|--all|"),
         (&["dead", "discard", "a", "1", "--all"], "cannot be used with"),
         (&["dead", "list", "--reason", "boredom"], "there are permanent"),
+        (&["policy", "set", "a"], "--file <FILE>"),
+        (&["policy", "set", "a", "timeout = \"1s\"", "--file", "p.toml"], "cannot be used with"),
         (&["subscription", "reset", "a", "--to", "x"], "invalid digit"),
         (&["completions", "cmd"], "possible values: bash"),
     ] {
@@ -49,6 +51,7 @@ fn every_command_explains_itself() {
         "stats",
         "subscription",
         "dead",
+        "policy",
         "flags",
         "verify",
         "export",

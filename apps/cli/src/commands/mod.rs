@@ -11,6 +11,7 @@ pub mod info;
 pub mod ingest;
 pub mod lint;
 pub mod log;
+pub mod policy;
 mod reading;
 pub mod stats;
 pub mod stream;

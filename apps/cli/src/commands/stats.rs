@@ -3,8 +3,12 @@
 use std::{collections::BTreeMap, io::Write as _, process::ExitCode};
 
 use serde_json::json;
+use tidings::{LetterFilter, store::AnyStore};
 
-use super::subscriptions::{self, Subscription};
+use super::{
+    dead::{failed, letters},
+    subscriptions::{self, Subscription},
+};
 use crate::{
     global::Global,
     output::{
@@ -26,7 +30,8 @@ pub async fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let store = global.reading().await?;
     let stats = store.stats().await?;
     let subscriptions = subscriptions::all(&store).await?;
-    let dead_letters: u64 = subscriptions.iter().map(|one| one.dead_letters).sum();
+    let dead = dead_letters(&store, &subscriptions).await?;
+    let dead_letters: u64 = dead.values().sum();
     let info = store.info();
     let mut out = output::out();
     if global.json {
@@ -40,6 +45,7 @@ pub async fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
             "head": stats.head,
             "bytes": stats.bytes,
             "dead_letters": dead_letters,
+            "dead_letters_by_handler": dead,
             "names": map(&stats.names),
             "documents": map(&stats.documents),
             "due": map(&stats.due),
@@ -78,8 +84,36 @@ pub async fn run(_: Args, global: &Global) -> anyhow::Result<ExitCode> {
         writeln!(out)?;
         table(&subscriptions).print(&mut out)?;
     }
+    let mut rows = Rows::new([Column::Text("handler in memory"), Column::Number("dead letters")]);
+    for (handler, many) in &dead {
+        if !subscriptions.iter().any(|one| one.name == *handler) {
+            rows.push([handler.as_str(), &count(*many)]);
+        }
+    }
+    if rows.len() > 0 {
+        writeln!(out)?;
+        rows.print(&mut out)?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many dead letters each handler has that has any: durable subscriptions, and those on the bus and in pools.
+async fn dead_letters(
+    store: &AnyStore,
+    subscriptions: &[Subscription],
+) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut dead: BTreeMap<String, u64> =
+        subscriptions.iter().map(|one| (one.name.clone(), one.dead_letters)).collect();
+    let letters = letters(store);
+    for handler in letters.handlers().await.map_err(failed)? {
+        if !dead.contains_key(&*handler) {
+            let many = letters.count(&LetterFilter::handler(handler.clone())).await.map_err(failed)?;
+            dead.insert(handler.to_string(), many);
+        }
+    }
+    dead.retain(|_, many| *many > 0);
+    Ok(dead)
 }
 
 /// Whether an append survives a crash, in words.

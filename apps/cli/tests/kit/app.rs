@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidings::prelude::*;
+use tidings::{Registration, prelude::*};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Booked {
@@ -54,9 +54,15 @@ pub fn run(store: &Path, cents: &[u64]) {
     });
 }
 
-/// The same with a handler in memory, which fails on every order of `most` cents and more.
+/// The same with a handler in a pool, which fails on every order of `most` cents and more.
 #[allow(dead_code, reason = "not every test that has the kit calls it")]
 pub fn buffered(store: &Path, cents: &[u64], most: u64) {
+    in_memory(store, cents, most, |book| book.buffered());
+}
+
+/// The same where `place` puts it.
+#[allow(dead_code, reason = "not every test that has the kit calls it")]
+pub fn in_memory(store: &Path, cents: &[u64], most: u64, place: impl FnOnce(Registration) -> Registration) {
     let book = move |placed: On<OrderPlaced>, _: Cx| async move {
         match placed.cents >= most {
             true => Err(Failure::permanent(format!("no such account for {}", placed.card))),
@@ -68,7 +74,7 @@ pub fn buffered(store: &Path, cents: &[u64], most: u64) {
         let app = App::builder()
             .name("shop")
             .store(format!("sqlite:{}", store.display()))
-            .module(Module::new("bookkeeping").on(book.buffered()))
+            .module(Module::new("bookkeeping").on(place(book.registration())))
             .build()
             .await
             .expect("an application");

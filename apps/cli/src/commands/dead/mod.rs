@@ -113,7 +113,7 @@ fn reason(word: &str) -> Result<Reason, String> {
 }
 
 /// The dead letters of a store.
-fn letters(store: &AnyStore) -> Letters {
+pub fn letters(store: &AnyStore) -> Letters {
     let clock = Arc::new(SystemClock);
     let operator = Operator { store: store.clone(), clock: clock.clone(), config: Config::default() };
     Letters::new(Arc::new(StoredLetters::new(operator, PATIENCE)), clock)
@@ -142,6 +142,7 @@ fn shown(letter: &DeadLetter) -> String {
     if letter.position > 0 { letter.position.to_string() } else { letter.entry.to_string() }
 }
 
-fn failed(failure: tidings::Failure) -> anyhow::Error {
+/// As an error of this program.
+pub fn failed(failure: tidings::Failure) -> anyhow::Error {
     anyhow::Error::msg(failure.describe())
 }

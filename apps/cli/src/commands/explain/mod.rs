@@ -6,6 +6,8 @@
 mod near;
 mod promise;
 
+pub use near::hint;
+
 use std::{collections::BTreeSet, io::Write, process::ExitCode};
 
 use serde::Serialize;
@@ -27,7 +29,8 @@ const NAMES_MAX: usize = 10_000;
 
 /// Say who gets an event, or what a handler gets: where, in what order, under which policy and promise, and why
 ///
-/// A handler is named by its durable subscription, by its module and function, or by the last part of its function.
+/// A handler is named by its durable subscription, by its module and its name there, or by the last part of that: what
+/// its author calls it, else its function.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The name of an event or a handler
@@ -62,6 +65,10 @@ struct Edge<'a> {
     policy_line: String,
     /// What is promised.
     promise: String,
+    /// Whether it was added while the application ran.
+    added: bool,
+    #[serde(skip)]
+    said: &'a ModelHandler,
 }
 
 impl<'a> Edge<'a> {
@@ -86,11 +93,13 @@ impl<'a> Edge<'a> {
             policy_line: policy.to_string(),
             policy,
             promise: promise::of(&handler.place, pool, handler.batches.is_some()),
+            added: handler.added,
+            said: handler,
         }
     }
 
     fn is_called(&self, name: &str) -> bool {
-        self.handler == name || self.function == name || self.function.rsplit("::").next() == Some(name)
+        self.handler == name || self.said.is_called(name)
     }
 
     fn print(&self, out: &mut impl Write, number: usize) -> std::io::Result<()> {
@@ -103,6 +112,9 @@ impl<'a> Edge<'a> {
             ("   promise", self.promise.clone()),
             ("   function", format!("{}, module {} of {}", self.function, self.module, self.application)),
         ];
+        if self.added {
+            lines.push(("   since", "added while the application ran".to_owned()));
+        }
         if self.fallback {
             lines.insert(3, ("   fallback", "stands in instead of giving up".to_owned()));
         }
@@ -157,7 +169,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             anyhow::bail!(
                 "there is no event and no handler {name:?} in {}{}",
                 global.url(),
-                near::hint(name, known)
+                hint(name, known)
             );
         }
         for edge in &mut edges {

@@ -55,7 +55,7 @@ pub enum PolicyCame {
     /// The policy has changed.
     Changed {
         /// What it was.
-        before: Policy,
+        before: Box<Policy>,
     },
     /// Nothing has changed.
     Refused {
@@ -231,7 +231,7 @@ impl PolicyRequests {
                 self.answered(
                     &found.key,
                     match changed {
-                        Ok(before) => PolicyCame::Changed { before },
+                        Ok(before) => PolicyCame::Changed { before: Box::new(before) },
                         Err(faults) => PolicyCame::Refused { faults },
                     },
                 )

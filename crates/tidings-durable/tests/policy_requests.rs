@@ -125,7 +125,7 @@ async fn everybody_who_has_the_handler_answers_once_and_the_request_goes() {
     let (answers, took) = world.asked("mail/send").await;
     let faults = vec!["rate.shared: there is no store to count in".to_owned()];
     let both = [
-        answer("a", PolicyCame::Changed { before: Policy::new() }),
+        answer("a", PolicyCame::Changed { before: Box::default() }),
         answer("b", PolicyCame::Refused { faults }),
     ];
     assert_eq!(answers, both);

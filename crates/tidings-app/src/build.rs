@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::RwLock;
 use tidings_bus::{Bus, LeakWatch};
-use tidings_core::{Clock, DOCUMENT_ID_BYTES_MAX, Defaults, Place, Policy, Ran, Registration, Text, View};
+use tidings_core::{Clock, Defaults, Place, Policy, Ran, Registration, Text};
 use tidings_durable::{Config, Node, StoreClaims, StoreCounters, StoreFlags};
 use tidings_policy::{BatchGuards, FlagTarget, Guard, MemoryFlags, Surroundings};
 use tidings_runtime::{Buffered, Direct, Ground};
@@ -16,12 +16,13 @@ use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, AppBuilder, BuildError, DeadLetterSettings, Model, ModelHandler, Module, Settings,
+    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings,
     app::Inner,
     batches::{Gatherers, NO_QUARANTINE},
     flows::Flows,
     model,
     models::Models,
+    names,
     notices::Notices,
     on_bus::Guards,
     outside::AppOutside,
@@ -38,10 +39,10 @@ struct Sorted {
 pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
     let AppBuilder { open, settings, store, mut modules, clock } = builder;
     let mut faults = settings.faults();
-    names(&modules, &mut faults);
+    names::of_modules(&modules, &mut faults);
     policies(&mut modules, &settings.policies, &mut faults);
     let model = model::of(&settings.name, &modules, &settings.buffered);
-    called(&model, &mut faults);
+    names::of_handlers(&model, &mut faults);
     let store = match (store, &settings.store) {
         (Some(store), _) => Some(store),
         (None, None) => None,
@@ -162,49 +163,6 @@ pub(crate) async fn build(builder: AppBuilder) -> Result<App, BuildError> {
     Ok(App(inner))
 }
 
-fn names(modules: &[Module], faults: &mut Vec<String>) {
-    let mut seen = HashSet::new();
-    let mut views: HashSet<&str> = HashSet::new();
-    for module in modules {
-        if module.name.is_empty() {
-            faults.push("a module without a name".into());
-        } else if !seen.insert(&module.name) {
-            faults.push(format!("module {:?} is there twice", module.name));
-        }
-        for view in &module.views {
-            let name = View::name(view);
-            if name.is_empty() || name.starts_with('$') {
-                faults.push(format!(
-                    "module {}: view {name:?}: names must not be empty or begin with `$`",
-                    module.name
-                ));
-            } else if !views.insert(name) {
-                faults
-                    .push(format!("module {}: view {name:?} is kept by another module already", module.name));
-            }
-        }
-    }
-}
-
-/// Every handler has a name of its own. Of durable subscriptions alone that is said by who runs them.
-fn called(model: &Model, faults: &mut Vec<String>) {
-    let mut all: BTreeMap<String, Vec<&ModelHandler>> = BTreeMap::new();
-    for module in &model.modules {
-        for handler in &module.handlers {
-            all.entry(handler.name(&module.name)).or_default().push(handler);
-            if handler.named.is_some() && handler.durable.is_some() {
-                let (module, function) = (&module.name, &handler.function);
-                faults.push(format!(
-                    "module {module}: {function}: `.named(…)`: a durable handler has the name of its subscription"
-                ));
-            }
-        }
-    }
-    let many = all.iter().filter(|(_, handlers)| handlers.len() > 1);
-    let many = many.filter(|(_, handlers)| handlers.iter().any(|handler| handler.durable.is_none()));
-    faults.extend(many.map(|(name, handlers)| model::taken(name, handlers)));
-}
-
 /// What settings say of policies goes under what code says of them.
 fn policies(modules: &mut [Module], said: &BTreeMap<String, Policy>, faults: &mut Vec<String>) {
     let mut unused: HashSet<&String> = said.keys().collect();
@@ -256,15 +214,7 @@ fn sorted(modules: Vec<Module>, has_store: bool, faults: &mut Vec<String>) -> So
 pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<String>) {
     for (name, registration) in in_memory {
         let fault = |what: String| format!("handler {name}: {what}");
-        // It is the id of a document once it has dead letters.
-        let is_long = name.len() > DOCUMENT_ID_BYTES_MAX;
-        if is_long || registration.name.as_deref().is_some_and(|own| own.is_empty() || has_controls(own)) {
-            let most = DOCUMENT_ID_BYTES_MAX;
-            let rule =
-                format!("a name has 1 to {most} bytes, with that of its module, and no control characters");
-            let cure = if registration.name.is_none() { "; give it one with `.named(\"…\")`" } else { "" };
-            faults.push(fault(format!("{rule}{cure}")));
-        }
+        faults.extend(names::fault(name, registration).map(fault));
         match registration.patterns() {
             Ok(patterns) if patterns.is_empty() => {
                 faults.push(fault("it takes any event: say which with `.topic(\"…\")`".into()));
@@ -279,10 +229,6 @@ pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<Strin
         let settings = settings.unwrap_or_default().into_iter();
         faults.extend(settings.map(|what| fault(format!("in_batches.{what}"))));
     }
-}
-
-fn has_controls(name: &str) -> bool {
-    name.chars().any(char::is_control)
 }
 
 fn flags(settings: &Settings, clock: &dyn Clock, faults: &mut Vec<String>) -> Arc<MemoryFlags> {

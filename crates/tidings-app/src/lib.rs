@@ -15,6 +15,7 @@ mod letters;
 mod model;
 mod models;
 mod module;
+mod names;
 mod notices;
 mod on_bus;
 mod outside;

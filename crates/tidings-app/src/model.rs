@@ -166,7 +166,7 @@ impl Model {
         let name = handler.name(module);
         let mut all = self.modules.iter().flat_map(|one| one.handlers.iter().map(|other| (&one.name, other)));
         if let Some((_, other)) = all.find(|(module, other)| other.name(module) == name) {
-            return Err(taken(&name, &[other, &handler]));
+            return Err(crate::names::taken(&name, &[other, &handler]));
         }
         if let Place::Buffered { pool, .. } = &registration.place {
             self.pools.entry(pool.to_string()).or_insert_with(|| buffered.of(pool).clone());
@@ -200,25 +200,6 @@ impl Model {
     fn lacks(&self, info: &EventInfo) -> bool {
         !self.events.iter().any(|event| event.name == info.name && event.version == info.version)
     }
-}
-
-/// That handlers have the same name, which of them, and what to do.
-pub(crate) fn taken(name: &str, handlers: &[&ModelHandler]) -> String {
-    let one = |handler: &&ModelHandler| {
-        let place = match &handler.place {
-            ModelPlace::Bus => "on the bus".to_owned(),
-            ModelPlace::Buffered { pool, .. } if pool.is_empty() => "in the shared pool".to_owned(),
-            ModelPlace::Buffered { pool, .. } => format!("in pool {pool}"),
-            ModelPlace::Durable { subscription, .. } => format!("behind subscription {subscription}"),
-        };
-        format!("{} for {}, {place}", handler.function, handler.patterns.join(" and "))
-    };
-    let all = handlers.iter().map(one).collect::<Vec<_>>().join("; ");
-    format!(
-        "{} handlers are called {name}: {all}; settings, figures and dead letters know a handler by its name: give each \
-         its own with `.named(\"…\")`",
-        handlers.len()
-    )
 }
 
 /// What a [`ModelHandler`] says about batches.

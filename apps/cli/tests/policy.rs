@@ -5,7 +5,7 @@ mod kit;
 use std::{
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kit::Room;
@@ -156,6 +156,11 @@ fn handlers_that_come_and_go_are_explained_while_they_are_there() {
         let _inside = running.runtime.enter();
         running.app.add("late", work.pool("late").named("parcel")).expect("a handler")
     };
+    // It is written down behind the back of whoever adds it.
+    let begun = Instant::now();
+    while room.run(&["explain", "parcel"]).status != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not explained");
+    }
     // The answer to a change comes when the model is written, and all that was changed before it.
     room.ok(&["policy", "set", "late/parcel", "timeout = \"3s\""]);
     let parcel = room.one(&["explain", "parcel"]);

@@ -141,7 +141,11 @@ impl Shared {
         delivery.trouble = Some(failure.describe());
         if let Some(Wish::Later(wait)) = failure.wish() {
             // It was not its time: neither a failure nor an attempt. What the policy holds comes back uncounted.
-            drop(permit);
+            if let Some(then) = permit.unused()
+                && let Err(trouble) = then.await
+            {
+                tracing::warn!(subscription = %self.name, %trouble, "a claim may not be released");
+            }
             self.bar.ended();
             delivery.calls += 1;
             return self.come_back(delivery, wait);

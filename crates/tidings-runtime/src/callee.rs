@@ -15,10 +15,16 @@ use tidings_core::{
     Refused, Subscriber, Text, handling,
 };
 
+use tokio::sync::Mutex;
+
 use crate::{Carried, Outside};
 
-/// How often a handler runs again at once because a document it had read was changed.
-const CONFLICTS_MAX: u32 = 5;
+/// After so many times that a document it had read was changed, a call waits for its turn to run again: those that get in
+/// each other's way go one by one.
+pub(crate) const CONFLICTS_FREE: u32 = 3;
+
+/// How often it runs again in all before it has failed: somebody else changes what it reads all the time.
+pub(crate) const CONFLICTS_MAX: u32 = 50;
 
 /// A handler, and what every call of it needs.
 pub struct Callee {
@@ -30,6 +36,8 @@ pub struct Callee {
     pub handler: Boxed,
     /// What is called instead of giving a delivery up.
     pub fallback: Option<Boxed>,
+    /// Whose turn it is among calls that get in each other's way.
+    pub(crate) alone: Mutex<()>,
     subscriber: Arc<Subscriber>,
     outside: Arc<dyn Outside>,
 }
@@ -52,7 +60,7 @@ impl Callee {
         outside: Arc<dyn Outside>,
     ) -> Self {
         let subscriber = outside.subscriber(&name, None);
-        Self { name, event, handler, fallback, subscriber, outside }
+        Self { name, event, handler, fallback, alone: Mutex::new(()), subscriber, outside }
     }
 
     /// Calls the handler. Its future is polled once here, so that one that does not wait costs no more than a function.
@@ -156,6 +164,11 @@ impl Callee {
                 Carried::Done => Ok(()),
                 Carried::Failed(failure) | Carried::Refused(failure) => Err(failure),
                 Carried::Conflict if conflicts < CONFLICTS_MAX => {
+                    // Kept until it has ended, through all that follow.
+                    let _alone = match conflicts + 1 == CONFLICTS_FREE {
+                        true => Some(me.alone.lock().await),
+                        false => None,
+                    };
                     match me.begin(&handler, &envelope, attempt, timeout, conflicts + 1) {
                         Calling::Done(result) => result,
                         Calling::Waiting(rest) => rest.await,

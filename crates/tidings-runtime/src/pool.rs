@@ -218,8 +218,15 @@ impl Pool {
             && let Some(Wish::Later(after)) = failure.wish()
         {
             // It was not its time: neither a failure nor an attempt. The permit goes back uncounted.
-            drop(permit);
-            return Step::Again { item: Job { calls: job.calls + 1, ..job }, after };
+            let item = Job { calls: job.calls + 1, ..job };
+            let Some(then) = permit.unused() else { return Step::Again { item, after } };
+            let name = slot.callee.name.clone();
+            return Step::Waiting(Box::pin(async move {
+                if let Err(trouble) = then.await {
+                    tracing::warn!(handler = %name, id = %item.envelope.id(), %trouble, "its claim may not be released");
+                }
+                Step::Again { item, after }
+            }));
         }
         let took = if permit.is_timed() { self.clock.now().since(began) } else { Duration::ZERO };
         let left = slot.guard.leave(permit, &result, took);

@@ -140,8 +140,11 @@ async fn app(room: &Path) -> App {
         .on(label.pool("labels").named("label"))
         .on(greet.named("greet"))
         .on(thank.named("thank"))
-        .on(shelve.in_batches(Batching::new().items(10).age(Duration::from_millis(50))).pool("shelves"))
-        .on(list.in_batches_by_key(Batching::new().items(10).age(Duration::from_secs(3_600))))
+        .on(shelve
+            .in_batches(Batching::new().items(10).age(Duration::from_millis(50)))
+            .pool("shelves")
+            .named("shelve"))
+        .on(list.in_batches_by_key(Batching::new().items(10).age(Duration::from_secs(3_600))).named("list"))
         .view(ORDERS)
         .flow("books", "order.placed", move |clock| {
             let booked = booked.clone();

@@ -372,10 +372,10 @@ async fn batches_change(place: &str) {
         async move { Err::<(), _>(failed) }
     };
     let policy = once().circuit(Circuit::open_after(100)).idempotent(Idempotency::by_id());
-    let handler = handler.in_batches(Batching::new().items(1)).named("batches").policy(policy);
+    let handler = handler.in_batches(Batching::new().items(1)).policy(policy);
     let (handler, name) = match place {
-        "bus" => (handler, "shop/batches"),
-        "buffered" => (handler.buffered(), "shop/batches"),
+        "bus" => (handler.named("batches"), "shop/batches"),
+        "buffered" => (handler.named("batches").buffered(), "shop/batches"),
         _ => (handler.durable("batches"), "batches"),
     };
     let app = started(settings("store = \"memory:\""), &clock, Module::new("shop").on(handler)).await;

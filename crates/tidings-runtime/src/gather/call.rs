@@ -18,10 +18,10 @@ use super::{
     run::Gathered,
     settle::{Good, Out},
 };
-use crate::pool::Counts;
-
-/// How often a batch is called for again because a document it had read was changed by somebody.
-const CONFLICTS_MAX: u32 = 5;
+use crate::{
+    callee::{CONFLICTS_FREE, CONFLICTS_MAX},
+    pool::Counts,
+};
 
 /// What is to be done about a delivery.
 pub(super) enum After {
@@ -44,13 +44,16 @@ struct Answer {
 pub(super) async fn call(shared: Arc<Shared>, batch: Gathered, permit: Permit) -> Vec<After> {
     let mut after = Vec::with_capacity(batch.items.len());
     let mut called = shared.enter(batch.items, &mut after).await;
-    let (mut last, mut conflicts) = (None, 0);
+    let (mut last, mut conflicts, mut alone) = (None, 0, None);
     while !called.is_empty() {
         let size = called.len();
         let (together, answer) = shared.ask_handler(&called, batch.cause, permit.timeout()).await;
         let good = shared.sort_out(called, together, &answer, &mut after).await;
         let took = answer.took;
-        last = Some(answer);
+        // Before anybody hears of it.
+        if last.replace(answer).is_none() {
+            Counts::add(&shared.calls);
+        }
         called = Vec::new();
         match shared.carry_out_all(&good).await {
             Out::Done => {
@@ -60,6 +63,9 @@ pub(super) async fn call(shared: Arc<Shared>, batch: Gathered, permit: Permit) -
             }
             Out::Conflict if conflicts < CONFLICTS_MAX => {
                 conflicts += 1;
+                if conflicts == CONFLICTS_FREE {
+                    alone = Some(shared.callee.alone.lock().await);
+                }
                 called = good.into_iter().map(|one| (one.delivery, one.permit)).collect();
             }
             Out::Conflict => {
@@ -73,8 +79,8 @@ pub(super) async fn call(shared: Arc<Shared>, batch: Gathered, permit: Permit) -
             }
         }
     }
+    drop(alone);
     if let Some(answer) = last {
-        Counts::add(&shared.calls);
         leave(permit, &answer);
     }
     after

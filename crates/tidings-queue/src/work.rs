@@ -16,6 +16,9 @@ pub trait Work: Send + Sync + 'static {
     /// its life and the item, and both are [noticed](Notice).
     fn run(&self, item: Self::Item, turn: &Turn<'_>) -> Step<Self::Item>;
 
+    /// A worker has nothing to do and is about to sleep; called on its thread.
+    fn idle(&self) {}
+
     /// Is told what happens to the workers. Called on a worker's thread or on the runtime, never under a lock; it has to
     /// be quick.
     fn notice(&self, notice: Notice);

@@ -412,6 +412,7 @@ impl<W: Work> Worker<'_, W> {
                 return self.shared.post.idle(self.index, false);
             }
             self.idle(Some(self.shared.now()));
+            self.shared.work.idle();
             self.desk.spare.shrink_to(HAND_MAX);
             self.shared.post.place(self.index).lanes().tidy();
         }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tidings_core::{Attempt, DeadLetter, Envelope, Text, Timestamp};
 
-use crate::{Ended, Outcome, receipt::Told, spill::Spiller};
+use crate::{Ended, Outcome, receipt::Told, shelf::Remains, spill::Spiller};
 
 /// A delivery as it waits in a queue.
 pub(crate) struct Job {
@@ -64,11 +64,17 @@ impl Job {
         self.finish(handler, ended);
     }
 
+    /// The same; answers what is left of it.
+    pub fn end_and_leave(mut self, handler: &Text, ended: Ended) -> Remains {
+        self.finish(handler, ended);
+        (self.envelope, self.told)
+    }
+
     /// The same for one that somebody else keeps a little longer.
     pub fn finish(&mut self, handler: &Text, ended: Ended) {
         let attempts =
             self.calls - u32::from(!matches!(ended, Ended::Handled | Ended::ByFallback | Ended::Dead { .. }));
-        if let Some(told) = self.told.take() {
+        if let Some(told) = &self.told {
             told.tell(|| Outcome { handler: handler.clone(), attempts, ended });
         }
         if let Some(row) = self.spilled.take()

@@ -26,6 +26,7 @@ mod outside;
 mod overflow;
 mod pool;
 mod receipt;
+mod shelf;
 mod spill;
 mod tally;
 mod watch;

@@ -18,7 +18,7 @@ use tidings_queue::{Notice as QueueNotice, Step, Turn, Work};
 
 use crate::{
     Callee, Calling, Ended, Gatherer, Outside, PoolConfig, job::Job, limit::Limit, notice::Notice,
-    tally::Tally,
+    shelf::Shelf, tally::Tally,
 };
 
 /// How long a delivery waits that could not even be kept as a dead letter.
@@ -81,6 +81,8 @@ pub(crate) struct Pool {
     late_after: AtomicU64,
     refused: Refused,
     changes: Mutex<()>,
+    /// What is left of what was handled.
+    pub shelf: Shelf,
 }
 
 impl Pool {
@@ -105,6 +107,7 @@ impl Pool {
             late_after: AtomicU64::new(micros(config.latency_target)),
             refused,
             changes: Mutex::default(),
+            shelf: Shelf::default(),
         })
     }
 
@@ -245,7 +248,7 @@ impl Pool {
     fn decide(&self, slot: &Arc<Slot>, mut job: Job, verdict: Verdict, result: Handled) -> Step<Job> {
         let Err(failure) = result else {
             self.counts.handled.add();
-            job.end(&slot.callee.name, Ended::Handled);
+            self.shelf.put(job.end_and_leave(&slot.callee.name, Ended::Handled));
             return Step::Done;
         };
         Counts::add(&self.counts.failures);
@@ -435,11 +438,16 @@ impl Work for Pool {
     type Item = Job;
 
     fn run(&self, job: Job, turn: &Turn<'_>) -> Step<Job> {
+        Shelf::at_worker();
         let waited = turn.waited();
         if job.calls == 1 && micros(waited) > self.late_after.load(Ordering::Relaxed) {
             Counts::add(&self.late);
         }
         self.begin(job, turn.now(), waited)
+    }
+
+    fn idle(&self) {
+        self.shelf.clear_all();
     }
 
     fn notice(&self, notice: QueueNotice) {

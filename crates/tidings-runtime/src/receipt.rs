@@ -60,10 +60,10 @@ impl Told {
         Arc::new(Self { state: Mutex::new(state), all: Notify::new() })
     }
 
-    /// Says how a delivery has ended, in place of whoever held this. What nobody is to hear is not said.
-    pub fn tell(self: Arc<Self>, outcome: impl FnOnce() -> Outcome) {
+    /// Says how a delivery has ended, once for each that holds this. What nobody is to hear is not said.
+    pub fn tell(self: &Arc<Self>, outcome: impl FnOnce() -> Outcome) {
         // Others can only come from others that are there.
-        if Arc::strong_count(&self) == 1 {
+        if Arc::strong_count(self) == 1 {
             return;
         }
         let outcome = outcome();

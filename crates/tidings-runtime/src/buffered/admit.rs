@@ -133,6 +133,7 @@ impl Buffered {
                 }
             }
         }
+        stops.iter().for_each(|stop| stop.running.pool.shelf.clear());
         Ok(Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes(told) }))
     }
 

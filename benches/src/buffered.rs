@@ -22,8 +22,8 @@ use std::{
 use crate::harness::{Job, Unit, at_least};
 use anyhow::{Context as _, Result, ensure};
 use apalis::prelude::{
-    Data, MemorySink, MemoryStorage, MemoryStorageError, RetryPolicy, Task, WorkerBuilder,
-    WorkerBuilderExt as _,
+    Data, MemorySink, MemoryStorage, MemoryStorageError, RandomId, RetryPolicy, Task, TaskBuilder, TaskId,
+    WorkerBuilder, WorkerBuilderExt as _,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use kameo::{
@@ -295,32 +295,37 @@ async fn clerk(event: Vec<u8>, handled: Data<Handled>) {
     handled.handle(&event);
 }
 
-/// Jobs in memory, with retries; a bounded channel in place of the unbounded one it has by itself, as all have here.
+/// Jobs in memory, with retries. What is published goes straight into the channel that the storage reads, with a bound as
+/// all have here: in the storage's own way in, two threads that meet may both wait for ever.
 fn apalis(case: Case, events: u64) -> Result<f64> {
     let handled = Handled::new(case.busy);
     runtime()?.block_on(async {
-        let (mut sinks, mut workers) = (Vec::new(), Vec::new());
+        let (mut senders, mut workers, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for worker in 0..case.workers {
             let (sender, receiver) = futures_channel::mpsc::channel::<Task<Vec<u8>>>(WAITING / case.workers);
-            let sender = sender.sink_map_err(MemoryStorageError::from);
-            let sink = MemorySink::new(Arc::new(futures_util::lock::Mutex::new(Box::new(sender))));
-            let storage = MemoryStorage::new_with(sink.clone(), receiver.boxed());
+            let (unused, end) = futures_channel::mpsc::unbounded::<Task<Vec<u8>>>();
+            let unused = Box::new(unused.sink_map_err(MemoryStorageError::from));
+            let sink = MemorySink::new(Arc::new(futures_util::lock::Mutex::new(unused)));
             let worker = WorkerBuilder::new(format!("worker-{worker}"))
-                .backend(storage)
+                .backend(MemoryStorage::new_with(sink, receiver.boxed()))
                 .retry(RetryPolicy::retries(3))
                 .data(handled.clone())
                 .build(clerk);
-            sinks.push(sink);
+            senders.push(sender);
+            // Its worker ends when nobody could hear what it says.
+            ends.push(end);
             workers.push(tokio::spawn(worker.run()));
         }
         let begun = Instant::now();
         let each = events / case.publishers as u64;
         let publishers = (0..case.publishers).map(|_| {
-            let mut sinks = sinks.clone();
+            let mut senders = senders.clone();
             tokio::spawn(async move {
-                let many = sinks.len();
+                let many = senders.len();
                 for id in 0..each {
-                    sinks[id as usize % many].send(Task::new(body(case.bytes, id))).await?;
+                    let task = TaskBuilder::new(body(case.bytes, id))
+                        .task_id(TaskId::from_string(RandomId::default()));
+                    senders[id as usize % many].send(task.build()).await?;
                 }
                 anyhow::Ok(())
             })
@@ -329,9 +334,14 @@ fn apalis(case: Case, events: u64) -> Result<f64> {
         for publisher in publishers {
             publisher.await??;
         }
-        while handled.count() < events {
-            tokio::task::yield_now().await;
-        }
+        let all = async {
+            while handled.count() < events {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), all)
+            .await
+            .context("the workers do not come to an end")?;
         let took = begun.elapsed();
         workers.iter().for_each(tokio::task::JoinHandle::abort);
         Ok(rate(events, took))

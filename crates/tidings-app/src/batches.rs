@@ -13,10 +13,6 @@ use crate::{
     on_bus::{self, Placed},
 };
 
-/// Why a policy of batches in memory does not say after how many crashes a delivery is put away.
-pub(crate) const NO_QUARANTINE: &str = "quarantine_after: what a handler of batches holds in memory is gone when the process \
-     dies, so that nothing counts how often it died of it; say `.durable(\"…\")`";
-
 /// The handlers of batches of an application that run in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Gatherers(RwLock<Vec<Gatherer>>);

@@ -16,16 +16,9 @@ use tidings_store::AnyStore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings,
-    app::Inner,
-    batches::{Gatherers, NO_QUARANTINE},
-    flows::Flows,
-    model,
-    models::Models,
-    names,
-    notices::Notices,
-    on_bus::Guards,
-    outside::AppOutside,
+    App, AppBuilder, BuildError, DeadLetterSettings, Module, Settings, app::Inner, batches::Gatherers,
+    flows::Flows, model, models::Models, names, notices::Notices, on_bus::Guards, outside::AppOutside,
+    policies::NO_QUARANTINE,
 };
 
 /// Handlers and flows by where they run.
@@ -222,7 +215,7 @@ pub(crate) fn checked(in_memory: &[(Text, Registration)], faults: &mut Vec<Strin
             Ok(_) => {}
             Err(errors) => faults.extend(errors.into_iter().map(|error| fault(error.to_string()))),
         }
-        if registration.batches.is_some() && registration.policy.quarantine_after.is_some() {
+        if registration.policy.quarantine_after.is_some() {
             faults.push(fault(format!("policy.{NO_QUARANTINE}")));
         }
         let settings = registration.batches.as_ref().map(|batches| batches.settings.faults());

@@ -6,7 +6,11 @@ use tidings_core::{BoxFuture, Policy, Text};
 use tidings_durable::PolicyOwner;
 use tidings_policy::{BatchGuards, Guard, GuardState};
 
-use crate::{App, Model, ModelHandler, ModelPlace, app::Inner, batches::NO_QUARANTINE};
+use crate::{App, Model, ModelHandler, ModelPlace, app::Inner};
+
+/// Why a policy in memory does not say after how many crashes a delivery is put away.
+pub(crate) const NO_QUARANTINE: &str = "quarantine_after: what a handler holds in memory is gone when the process dies, so \
+     that nothing counts how often it died of it; say `.durable(\"…\")`";
 
 /// A policy that was changed. It counts until the process ends: then the code's and the settings' counts again.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,12 +143,10 @@ impl Inner {
         let refused = |faults| PolicyError::Refused { handler: handler.to_owned(), faults };
         let (_, found) = handlers(&model).find(|(name, _)| name == handler).ok_or_else(no_handler)?;
         let changed = match found {
-            found if found.gathers() => {
-                if policy.quarantine_after.is_some() {
-                    return Err(refused(vec![NO_QUARANTINE.into()]));
-                }
-                self.gathering(handler, |guards| guards.change(policy.clone()))
+            found if found.durable.is_none() && policy.quarantine_after.is_some() => {
+                return Err(refused(vec![NO_QUARANTINE.into()]));
             }
+            found if found.gathers() => self.gathering(handler, |guards| guards.change(policy.clone())),
             ModelHandler { place: ModelPlace::Durable { .. }, .. } => {
                 self.node.as_ref().and_then(|node| node.change_policy(handler, policy.clone()))
             }

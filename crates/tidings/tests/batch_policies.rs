@@ -558,6 +558,9 @@ async fn what_has_no_meaning_in_memory_is_refused_at_the_start_and_why() {
         let built = App::builder().module(Module::new("search").on(at.place(handler.clone()))).build().await;
         let faults = built.expect_err("nobody counts").faults;
         assert_eq!(faults.len(), 1, "{faults:?}");
+        let single = (|_: On<OrderPlaced>, _: Cx| async { Ok(()) }).policy(Policy::new().quarantine_after(2));
+        let built = App::builder().module(Module::new("search").on(at.place(single))).build().await;
+        assert!(built.expect_err("nobody counts").faults[0].contains("policy.quarantine_after"), "{at:?}");
         assert!(faults[0].contains("policy.quarantine_after") && faults[0].contains("durable"), "{faults:?}");
         let shared = index.handler(four()).policy(Policy::new().rate(Rate::per_second(1).shared()));
         let built = App::builder().module(Module::new("search").on(at.place(shared))).build().await;

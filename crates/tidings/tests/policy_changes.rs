@@ -345,6 +345,7 @@ async fn a_pool_that_others_use_and_a_store_that_is_not_there_are_refused() {
         ("shop/one", once().rate(Rate::per_second(1).shared()), "rate.shared: there is no store"),
         ("shop/one", once().idempotent(Idempotency::by_id().stored()), "idempotency.keep: there is no store"),
         ("shop/batches", once().quarantine_after(2), "quarantine_after: "),
+        ("shop/one", once().quarantine_after(2), "quarantine_after: "),
     ] {
         let before = app.policy(handler);
         let refused = app.change_policy(handler, policy).expect_err("refused").to_string();

@@ -1,9 +1,8 @@
 //! Makes an application of what its author said, and finds every mistake at once.
 
-use std::sync::atomic::AtomicBool;
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use parking_lot::RwLock;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{Fuse, FutureExt as _};
 use tidings_core::{
     Append, BoxFuture, Commit, DueChange, DueRow, Envelope, EnvelopeBuilder, Expected, Position, Priority,
     Text, Timestamp, cloudevents,
@@ -159,14 +160,9 @@ async fn store(
     };
     let applied = store.apply(commit).await?;
     if due.is_some() {
-        let admitted = Admitted::default();
         return Ok(Receipt {
-            app: app.clone(),
-            envelope,
-            admitted,
-            position: None,
-            version: None,
             scheduled: true,
+            ..Receipt::queued(app.clone(), envelope, Admitted::default())
         });
     }
     let (position, version) = (Some(applied.first), Some(applied.version));
@@ -181,7 +177,7 @@ async fn store(
             Err(error) => return Err(error),
         },
     };
-    Ok(Receipt { app: app.clone(), envelope, admitted, position, version, scheduled: false })
+    Ok(Receipt { position, version, ..Receipt::queued(app.clone(), envelope, admitted) })
 }
 
 impl IntoFuture for Publish {
@@ -189,39 +185,36 @@ impl IntoFuture for Publish {
     type IntoFuture = Publishing;
 
     fn into_future(self) -> Publishing {
-        Publishing(Begun::Not(self))
+        Publishing { begins: Some(self), waits: Fuse::terminated() }
     }
 }
 
 /// An event that is being published. Nothing has happened before it is polled; once it was, the event may be in, also
-/// when this is dropped.
+/// when this is dropped. When it has answered, it never does again.
 #[must_use = "nothing is published until this is awaited"]
-pub struct Publishing(Begun);
+pub struct Publishing {
+    begins: Option<Publish>,
+    waits: Fuse<Waiting>,
+}
 
-/// How far it is.
+type Waiting = BoxFuture<'static, Result<Receipt, PublishError>>;
+
+/// How far it came without waiting.
 enum Begun {
-    Not(Publish),
-    Waits(BoxFuture<'static, Result<Receipt, PublishError>>),
     Done(Result<Receipt, PublishError>),
-    Answered,
+    Waits(Waiting),
 }
 
 impl Future for Publishing {
     type Output = Result<Receipt, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Begun::Not(_) = &self.0
-            && let Begun::Not(publish) = std::mem::replace(&mut self.0, Begun::Answered)
-        {
-            match publish.begin() {
-                Begun::Done(result) => return Poll::Ready(result),
-                begun => self.0 = begun,
-            }
+        match self.begins.take().map(Publish::begin) {
+            Some(Begun::Done(result)) => return Poll::Ready(result),
+            Some(Begun::Waits(waits)) => self.waits = waits.fuse(),
+            None => {}
         }
-        let Begun::Waits(waits) = &mut self.0 else { panic!("polled after it was ready") };
-        let result = std::task::ready!(waits.as_mut().poll(context));
-        self.0 = Begun::Answered;
-        Poll::Ready(result)
+        Pin::new(&mut self.waits).poll(context)
     }
 }
 

@@ -12,8 +12,8 @@ use crate::{
 
 /// While a worker works off cheap entries, who waits for room is woken when this part of it is free, or so many entries:
 /// to wake somebody takes as long as some entries. Nobody waits longer than for the worker to slow down or run dry.
-const SOME: usize = 32;
-const SOME_EVENTS: usize = 256;
+const WAKE_PART: usize = 32;
+const WAKE_EVENTS: usize = 256;
 
 /// The room of a queue.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Room {
             return;
         }
         let left = self.taken.give_back(size);
-        if self.waiters.load(Ordering::SeqCst) > 0 && (!follow || self.has_some(left)) {
+        if self.waiters.load(Ordering::SeqCst) > 0 && (!follow || self.is_worth_waking(left)) {
             self.grant();
         }
         if left.events == 0 {
@@ -138,9 +138,9 @@ impl Room {
     }
 
     /// Whether there is so much room that it is worth to wake somebody for it.
-    fn has_some(&self, taken: Size) -> bool {
+    fn is_worth_waking(&self, taken: Size) -> bool {
         let most = self.most();
-        let (events, bytes) = ((most.events / SOME).min(SOME_EVENTS), most.bytes / SOME);
+        let (events, bytes) = ((most.events / WAKE_PART).min(WAKE_EVENTS), most.bytes / WAKE_PART);
         taken.events + events <= most.events && taken.bytes + bytes <= most.bytes
     }
 

@@ -2,6 +2,8 @@
 
 // Why this long: the same handlers, doors and places serve all of these, on the bus and in a pool.
 
+mod kit;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
@@ -11,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use kit::{At, BOTH};
 use tidings::{
     Clock, LetterFilter, ManualClock, PublishError, Reason, Registration, Timestamp,
     buffered::{Admission, Config, Ended, HELD_MAX, NoRoom, Overflow, PoolConfig, QueueConfig},
@@ -29,21 +32,6 @@ const COUNTS: View = View::new("counts");
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-/// Where a handler of batches runs in memory.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum At {
-    Bus,
-    Pool,
-}
-
-const BOTH: [At; 2] = [At::Bus, At::Pool];
-
-impl At {
-    fn place(self, registration: Registration) -> Registration {
-        if self == Self::Pool { registration.buffered() } else { registration }
-    }
 }
 
 /// Batches of at most so many, that wait for two milliseconds.

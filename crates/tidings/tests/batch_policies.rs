@@ -1,5 +1,7 @@
 //! Each field of a policy does for a handler of batches in memory what it says, on the bus and in a pool.
 
+mod kit;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use kit::{At, BOTH};
 use tidings::{
     Circuit, Clock, Dead, DeadLetter, Flag, Idempotency, LetterFilter, ManualClock, Priority, Rate, Reason,
     Registration, Shed, Then, Timestamp,
@@ -141,21 +144,6 @@ impl Index {
     }
 }
 
-/// Where a handler of batches runs in memory.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum At {
-    Bus,
-    Pool,
-}
-
-const BOTH: [At; 2] = [At::Bus, At::Pool];
-
-impl At {
-    fn place(self, registration: Registration) -> Registration {
-        if self == Self::Pool { registration.pool("search") } else { registration }
-    }
-}
-
 struct World {
     app: App,
     index: Index,
@@ -203,8 +191,15 @@ impl World {
 
     async fn drive_once(&self) {
         self.index.clock.advance(ms(20));
-        // wait: time must not fly while threads that nobody sees have something to do
-        tokio::time::sleep(ms(1)).await;
+        // Time must not fly while threads have something to do: it stands until nothing has moved for a while.
+        let seen = || (self.index.clock.sleepers(), self.index.calls().len(), self.gatherer().figures());
+        let (mut last, mut same) = (seen(), 0);
+        while same < 500 {
+            tokio::task::yield_now().await;
+            let now = seen();
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+        }
     }
 
     /// Waits until nothing is held, while time passes.

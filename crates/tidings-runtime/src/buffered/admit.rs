@@ -39,7 +39,7 @@ impl Buffered {
         let mut admission = Admission::Queued;
         for Stop { running, routes } in &*stops {
             let timing = running.caller.begin();
-            let way = match self.at_once(running, routes.len(), bytes) {
+            let way = match self.room_at_once(running, routes.len(), bytes) {
                 Ok(held) => Way::Reserved(held.keep()),
                 Err(why) => {
                     let overflow = match &running.spiller {
@@ -79,7 +79,7 @@ impl Buffered {
     /// # Errors
     /// There was no room; the event is given back.
     pub fn publish_now(&self, event: &Envelope, from: From) -> Result<Admitted, PublishError> {
-        self.now(event, from, false)?.map_err(|(running, why)| full(&running, event, why))
+        self.publish_if_room(event, from, false)?.map_err(|(running, why)| full(&running, event, why))
     }
 
     /// The same for publishers that may wait: `None` says that something has to be done about room first, which
@@ -88,10 +88,10 @@ impl Buffered {
     /// # Errors
     /// Its payload cannot be serialised.
     pub fn publish_at_once(&self, event: &Envelope, told: bool) -> Result<Option<Admitted>, PublishError> {
-        Ok(self.now(event, From::Outside, told)?.ok())
+        Ok(self.publish_if_room(event, From::Outside, told)?.ok())
     }
 
-    fn now(
+    fn publish_if_room(
         &self,
         event: &Envelope,
         from: From,
@@ -114,7 +114,7 @@ impl Buffered {
         for Stop { running, routes } in &**stops {
             let timing = running.caller.begin();
             let room = match from {
-                From::Outside => self.at_once(running, routes.len(), bytes),
+                From::Outside => self.room_at_once(running, routes.len(), bytes),
                 From::Handler => running.queue.hold_over(routes.len(), bytes).map_err(no_room),
             };
             running.caller.end(timing);
@@ -137,7 +137,12 @@ impl Buffered {
         Ok(Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes(told) }))
     }
 
-    fn at_once<'a>(&self, running: &'a Running, events: usize, bytes: usize) -> Result<Held<'a>, NoRoom> {
+    fn room_at_once<'a>(
+        &self,
+        running: &'a Running,
+        events: usize,
+        bytes: usize,
+    ) -> Result<Held<'a>, NoRoom> {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(NoRoom::Closed);
         }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings::{ManualClock, Settings, Timestamp, prelude::*};
+use tidings::{ManualClock, Registration, Settings, Timestamp, prelude::*};
 use tokio::sync::Semaphore;
 
 #[tidings::event(name = "order.placed")]
@@ -26,6 +26,21 @@ pub fn placed(order: u64) -> OrderPlaced {
 
 pub fn settings(toml: &str) -> Settings {
     Settings::load().toml(toml).finish().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Where a handler of batches runs in memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum At {
+    Bus,
+    Pool,
+}
+
+pub const BOTH: [At; 2] = [At::Bus, At::Pool];
+
+impl At {
+    pub fn place(self, registration: Registration) -> Registration {
+        if self == Self::Pool { registration.buffered() } else { registration }
+    }
 }
 
 /// Notices of the platform, by name, with what they say.

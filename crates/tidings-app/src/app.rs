@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     FlowLeft, Model, Publish, PublishError, ViewReader, batches::Gatherers, flows::Flows, letters::Desk,
-    models::Models, on_bus, outside::AppOutside, policies::Requested,
+    models::Models, outside::AppOutside, policies::Requested,
 };
 
 /// An application: modules on a bus and a store.
@@ -438,7 +438,7 @@ impl Inner {
     /// Has an event reach listeners on the bus and buffered handlers, without waiting for room.
     pub fn tell(&self, event: &Envelope, from: From) -> Result<(), tidings_runtime::PublishError> {
         let taken = self.buffered.publish_now(event, from);
-        on_bus::emit(self, event);
+        self.bus.emit_relayed(event);
         taken.map(drop)
     }
 
@@ -453,7 +453,7 @@ impl Inner {
             Some(ticket) => ticket.hand_over(told).await,
             None => Ok(Admitted::default()),
         };
-        on_bus::emit(self, event);
+        self.bus.emit_relayed(event);
         Ok(admitted?)
     }
 }

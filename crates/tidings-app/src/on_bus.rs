@@ -1,26 +1,13 @@
 //! Handlers of an application that run on its bus, and the way from its bus to those that are buffered.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
 use tidings_bus::Guard as Guarded;
-use tidings_core::{Envelope, Failure, Pattern, Place, Registration, Text, id::Id};
+use tidings_core::{Envelope, Failure, Pattern, Place, Registration, Text};
 use tidings_policy::{BatchGuards, Guard};
 use tidings_runtime::{BufferedHandler, Callee, DirectId, From, HandlerId};
 
 use crate::{BuildError, app::Inner};
-
-thread_local! {
-    /// The id of the event that the application itself emits: it has handed it to the buffered handlers already. What
-    /// listeners emit meanwhile is another event.
-    static TOLD: RefCell<Option<Id>> = const { RefCell::new(None) };
-}
-
-/// Emits an event that buffered handlers have got, or get, another way.
-pub(crate) fn emit(app: &Inner, event: &Envelope) {
-    let before = TOLD.replace(Some(event.identity().clone()));
-    app.bus.emit_envelope(event);
-    TOLD.replace(before);
-}
 
 /// The name of a handler that is no durable subscription: of its module and what it is called there, or its function.
 pub(crate) fn name(module: &str, registration: &Registration) -> Text {
@@ -110,7 +97,8 @@ fn attach(
     Ok(listeners)
 }
 
-/// Has events that somebody emits on the bus go to the buffered handlers that select them. An emission does not wait: where
+/// Has events that somebody emits on the bus go to the buffered handlers that select them, as a relay: what the application
+/// has published there already it emits as relayed. An emission does not wait: where
 /// there is no room, that is an error of a listener.
 pub(crate) fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildError> {
     for pattern in registration.patterns().unwrap_or_default() {
@@ -123,9 +111,6 @@ pub(crate) fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<()
         }
         let (weak, pattern_text) = (Arc::downgrade(app), pattern.as_str().to_owned());
         let listener = move |envelope: &Envelope| {
-            if TOLD.with_borrow(|told| told.as_ref() == Some(envelope.identity())) {
-                return Ok(());
-            }
             let Some(app) = weak.upgrade() else { return Ok(()) };
             // Several patterns may select one event; it goes to its handlers once.
             let mine = |first: &Pattern| first.as_str() == pattern.as_str();
@@ -138,7 +123,7 @@ pub(crate) fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<()
             taken.map(drop).map_err(|full| Failure::transient(full.to_string()))
         };
         let selected = pattern_text.clone();
-        let guard = app.bus.subscribe(&selected, listener);
+        let guard = app.bus.listen().relay().subscribe(&selected, listener);
         guard.map_err(|error| BuildError { faults: vec![error.to_string()] })?.forever();
     }
     Ok(())

@@ -17,7 +17,7 @@ use tidings_durable::{SCHEDULE, Settled};
 use tidings_runtime::{Admission, Admitted, Outcome};
 use tidings_store::Error;
 
-use crate::{PublishError, app::Inner, on_bus};
+use crate::{PublishError, app::Inner};
 
 /// An event on its way in; awaiting it publishes.
 #[must_use = "nothing is published until this is awaited"]
@@ -87,7 +87,7 @@ impl Publish {
         match self.checked() {
             Ok((app, envelope, None)) => match app.buffered.publish_at_once(&envelope, true) {
                 Ok(Some(admitted)) => {
-                    on_bus::emit(&app, &envelope);
+                    app.bus.emit_relayed(&envelope);
                     Begun::Done(Ok(Receipt::queued(app, envelope, admitted)))
                 }
                 Ok(None) => Begun::Waits(Box::pin(async move {

@@ -100,11 +100,13 @@ struct Rest {
     calls: Option<Calls>,
     on_end: Option<Arc<dyn Fn() + Send + Sync>>,
     namespace: Option<Text>,
+    relay: bool,
 }
 
 impl About {
     pub(crate) fn new(rank: Rank, listener: Listener) -> Self {
-        let rest = Rest { rank, listener, target: None, calls: None, on_end: None, namespace: None };
+        let rest =
+            Rest { rank, listener, target: None, calls: None, on_end: None, namespace: None, relay: false };
         Self { ended: AtomicBool::new(false), rest: Box::new(rest) }
     }
 
@@ -130,6 +132,17 @@ impl About {
     pub(crate) fn in_namespace(mut self, prefix: Option<Text>) -> Self {
         self.rest.namespace = prefix;
         self
+    }
+
+    /// The same, of a listener that only hands events on to another place.
+    pub(crate) fn relaying(mut self, relay: bool) -> Self {
+        self.rest.relay = relay;
+        self
+    }
+
+    /// Whether it only hands events on to another place.
+    pub(crate) fn is_relay(&self) -> bool {
+        self.rest.relay
     }
 
     /// Whether it was registered in this namespace, or in one inside it.

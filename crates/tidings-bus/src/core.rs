@@ -7,7 +7,7 @@ use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Times
 use crate::{
     History, LeakWatch, StatsOptions,
     about::Place,
-    emission::Emission,
+    emission::{Emission, Given},
     errors::ErrorListener,
     hear::Hear,
     history::Histories,
@@ -197,6 +197,20 @@ impl Core {
         }
         let subject = self.locked(|state, waste| state.keep(envelope.name(), waste));
         subject.plan().run(envelope, emission)
+    }
+
+    /// The same for what relays need not be given, which mostly are the only ones that listen.
+    pub(crate) fn emit_relayed(self: &Arc<Self>, envelope: &Envelope) -> usize {
+        if let Some(kept) = self.subjects.get(envelope.name())
+            && let Some(subject) = &*kept
+        {
+            let plan = subject.plan();
+            if plan.has_only_relays() {
+                return 0;
+            }
+            return plan.run(envelope, &Emission::new(self, &Given::relayed(envelope)));
+        }
+        self.emit_envelope(envelope, &Emission::new(self, &Given::relayed(envelope)))
     }
 
     /// The plan of a name, and what is to be dropped when no lock is held.

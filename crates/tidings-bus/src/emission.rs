@@ -33,6 +33,11 @@ pub(crate) trait Fact {
     fn asked(&self) -> Option<&Arc<Asked>> {
         None
     }
+
+    /// Whether it went to where relays lead already.
+    fn is_relayed(&self) -> bool {
+        false
+    }
 }
 
 /// An event that the caller keeps. It can outlive the call only by being written down.
@@ -65,11 +70,17 @@ impl<E: Event> Fact for Shared<'_, E> {
 pub(crate) struct Given<'a> {
     envelope: &'a Envelope,
     decoded: Decoded,
+    relayed: bool,
 }
 
 impl<'a> Given<'a> {
     pub(crate) fn new(envelope: &'a Envelope) -> Self {
-        Self { envelope, decoded: Decoded::default() }
+        Self { envelope, decoded: Decoded::default(), relayed: false }
+    }
+
+    /// The same, of an event that went to where relays lead already.
+    pub(crate) fn relayed(envelope: &'a Envelope) -> Self {
+        Self { relayed: true, ..Self::new(envelope) }
     }
 
     /// The same, where the event in it is at hand.
@@ -92,12 +103,17 @@ impl Fact for Given<'_> {
     fn given(&self) -> Option<(&Envelope, &Decoded)> {
         Some((self.envelope, &self.decoded))
     }
+
+    fn is_relayed(&self) -> bool {
+        self.relayed
+    }
 }
 
 /// What is emitted in the place of something else, for the same asker.
 struct Instead<'a> {
     fact: &'a dyn Fact,
     asked: Option<&'a Arc<Asked>>,
+    relayed: bool,
 }
 
 impl Fact for Instead<'_> {
@@ -115,6 +131,10 @@ impl Fact for Instead<'_> {
 
     fn asked(&self) -> Option<&Arc<Asked>> {
         self.asked
+    }
+
+    fn is_relayed(&self) -> bool {
+        self.relayed
     }
 }
 
@@ -178,6 +198,11 @@ impl<'a> Emission<'a> {
         self.fact.asked()
     }
 
+    /// Whether the event went to where relays lead already.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.fact.is_relayed()
+    }
+
     /// Notes that a listener did not run.
     pub(crate) fn pass_over(&self) {
         self.passed_over.set(self.passed_over.get() + 1);
@@ -221,7 +246,7 @@ impl<'a> Emission<'a> {
     /// Goes on with another event in the place of this one. If this is awaited, so is what comes of it.
     pub(crate) fn within<R>(&self, fact: &dyn Fact, work: impl FnOnce(&Emission<'_>) -> R) -> R {
         // A question stays one, whatever middleware makes of what it says.
-        let fact = &Instead { fact, asked: self.asked() };
+        let fact = &Instead { fact, asked: self.asked(), relayed: self.is_relayed() };
         let Some(outer) = self.collected() else { return work(&Emission::new(self.core, fact)) };
         let inner = Emission::awaited(self.core, fact, outer.ended.clone());
         let answer = work(&inner);

@@ -36,6 +36,24 @@ impl Bus {
         self.core().emit_envelope(envelope, &Emission::new(self.core(), &Given::new(envelope)))
     }
 
+    /// The same for an event that went to where [relays](crate::Listen::relay) lead already: they are not called, also not
+    /// for what middleware makes of it.
+    ///
+    /// ```
+    /// use tidings_bus::Bus;
+    /// use tidings_core::Envelope;
+    /// let bus = Bus::new();
+    /// bus.listen().relay().subscribe("order.*", |_| unreachable!("it has been there"))?.forever();
+    /// let placed = Envelope::build("order.placed").finish()?;
+    /// assert_eq!(bus.emit_relayed(&placed), 0);
+    /// bus.subscribe("order.*", |_| ())?.forever();
+    /// assert_eq!(bus.emit_relayed(&placed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn emit_relayed(&self, envelope: &Envelope) -> usize {
+        self.core().emit_relayed(envelope)
+    }
+
     /// Emits and waits for the asynchronous listeners, which run at the same time, or one after another
     /// [in series](EmitAsync::in_series).
     pub fn emit_async<E: Event>(&self, event: E) -> EmitAsync {

@@ -37,6 +37,8 @@ pub(crate) struct Chosen<T: ?Sized> {
     calls: Calls,
     predicates: Vec<Predicate<T>>,
     filters: Vec<Filter>,
+    /// Not those that went to another place already.
+    relay: bool,
 }
 
 /// How often a listener is called.
@@ -49,16 +51,24 @@ enum Calls {
 impl<T: ?Sized> Chosen<T> {
     /// No condition yet.
     pub(crate) fn new() -> Self {
-        Self { calls: Calls::Every, predicates: Vec::new(), filters: Vec::new() }
+        Self { calls: Calls::Every, predicates: Vec::new(), filters: Vec::new(), relay: false }
     }
 
     /// Whether this is [`Always`].
     pub(crate) fn is_always(&self) -> bool {
-        self.calls == Calls::Every && self.predicates.is_empty() && self.filters.is_empty()
+        self.calls == Calls::Every && self.predicates.is_empty() && self.filters.is_empty() && !self.relay
     }
 
     pub(crate) fn once(&mut self) {
         self.calls = Calls::Once;
+    }
+
+    pub(crate) fn relay(&mut self) {
+        self.relay = true;
+    }
+
+    pub(crate) fn is_relay(&self) -> bool {
+        self.relay
     }
 
     pub(crate) fn predicate(&mut self, predicate: Predicate<T>) {
@@ -82,6 +92,7 @@ impl<T: ?Sized> Gate<T> for Chosen<T> {
         };
         // One that was to be called once, and was, must not even be asked.
         !about.is_ended()
+            && !(self.relay && emission.is_relayed())
             && self.predicates.iter().all(|holds| holds(event))
             && self.filters.iter().all(|filter| asked(filter).unwrap_or_else(unreadable))
     }

@@ -99,6 +99,13 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
         self
     }
 
+    /// As a relay, which only hands events on to another place. It is not called for what went there already, and is
+    /// [emitted as relayed](Bus::emit_relayed).
+    pub fn relay(mut self) -> Self {
+        self.chosen.relay();
+        self
+    }
+
     /// For events of which `predicate` holds; said again, for those of which both do.
     pub fn when(mut self, predicate: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
         self.chosen.predicate(Box::new(predicate));
@@ -123,7 +130,7 @@ impl<'a, T: ?Sized + 'static> Listen<'a, T> {
         };
         let listener = Listener::new(place, written.function, written.location);
         let rank = self.bus.core().ranks.next(self.priority, self.end);
-        About::new(rank, listener).in_namespace(self.namespace.clone())
+        About::new(rank, listener).in_namespace(self.namespace.clone()).relaying(self.chosen.is_relay())
     }
 
     pub(crate) fn set_replay(&mut self, replay: Replay) {

@@ -23,6 +23,8 @@ pub(crate) struct Plan<T: ?Sized> {
     /// Nothing where there is an `around`, which then has them.
     listeners: List<T>,
     around: Option<Box<Around<T>>>,
+    /// Whether nobody is called for what relays need not be given.
+    only_relays: bool,
 }
 
 /// Listeners in order. Most lists have one, and then it lies in the plan: emitting waits for memory once less.
@@ -50,13 +52,20 @@ impl<T: ?Sized> List<T> {
 
 impl<T: ?Sized> Plan<T> {
     pub(crate) fn new(listeners: Box<[Arc<dyn Hear<T>>]>) -> Self {
-        Self { outdated: AtomicBool::new(false), listeners: List::of(listeners), around: None }
+        let only_relays = listeners.iter().all(|listener| listener.about().is_relay());
+        let listeners = List::of(listeners);
+        Self { outdated: AtomicBool::new(false), listeners, around: None, only_relays }
     }
 
     /// A plan that does more than call listeners.
     pub(crate) fn around(around: Around<T>) -> Self {
-        let around = Some(Box::new(around));
-        Self { outdated: AtomicBool::new(false), listeners: List::Many(Box::new([])), around }
+        let (listeners, around) = (List::Many(Box::new([]) as Box<[_]>), Some(Box::new(around)));
+        Self { outdated: AtomicBool::new(false), listeners, around, only_relays: false }
+    }
+
+    /// Whether there is nothing to be done for what went to where relays lead already.
+    pub(crate) fn has_only_relays(&self) -> bool {
+        self.only_relays
     }
 
     /// Whether the listeners are still these.

@@ -9,7 +9,7 @@ use std::sync::{
 
 use common::{Cancelled, Diary, Failures, Placed, Sent};
 use serde::{Deserialize, Serialize};
-use tidings_bus::{Bus, Fault, Guard};
+use tidings_bus::{Bus, Fault, Guard, Verdict};
 use tidings_core::{Envelope, Event, EventInfo, On};
 
 // The same event as another module sees it, and its next version.
@@ -251,4 +251,35 @@ fn also_under_a_name_that_there_is_no_room_for_who_is_ended_meanwhile_is_not_cal
         assert_eq!(bus.emit_envelope(&Envelope::build("new.name").finish().expect("valid")), 1);
         assert_eq!(diary.take(), "first");
     }
+}
+
+#[test]
+fn a_relay_hears_what_is_emitted_and_not_what_has_been_there_whatever_middleware_makes_of_it() {
+    let (bus, diary) = (Bus::new(), Diary::default());
+    let (relayed, listened, said) = (diary.clone(), diary.clone(), diary.clone());
+    bus.listen().relay().subscribe("order.*", move |_| relayed.write("relay")).expect("valid").forever();
+    let event = Envelope::build("order.placed").finish().expect("valid");
+    assert_eq!((bus.emit_envelope(&event), bus.emit_relayed(&event)), (1, 0));
+    assert_eq!(diary.take(), "relay", "one that nobody else hears");
+
+    let inner = bus.clone();
+    bus.subscribe("order.placed", move |_| {
+        listened.write("listener");
+        inner.emit_envelope(&Envelope::build("order.paid").finish().expect("valid"));
+    })
+    .expect("valid")
+    .forever();
+    assert_eq!(
+        (bus.emit_relayed(&event), diary.take().as_str()),
+        (1, "listener relay"),
+        "of the other event"
+    );
+    assert_eq!((bus.emit_envelope(&event), diary.take().as_str()), (2, "relay listener relay"));
+
+    let changes = bus.middleware_on("order.placed", move |event| {
+        said.write("changed");
+        Verdict::Change(Envelope::build(event.name().clone()).key("new").finish().expect("valid"))
+    });
+    assert_eq!((bus.emit_relayed(&event), diary.take().as_str()), (1, "changed listener relay"));
+    drop(changes);
 }

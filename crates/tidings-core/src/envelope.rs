@@ -216,10 +216,6 @@ impl Envelope {
     pub fn id(&self) -> &Text {
         self.0.id.text()
     }
-    /// The id, to be kept and compared without being written.
-    pub fn identity(&self) -> &Id {
-        &self.0.id
-    }
     /// The event's name, and by default the topic it is routed under.
     pub fn name(&self) -> &Text {
         &self.0.name

@@ -60,10 +60,10 @@ fn written(id: &Uuid) -> Text {
     Text::from(&*id.hyphenated().encode_lower(&mut text))
 }
 
-/// An envelope's id, to be kept and compared. One that is new is written when somebody first asks for it as a text: most
+/// An envelope's id. One that is new is written when somebody first asks for it as a text: most
 /// are never asked.
 #[derive(Clone, Default)]
-pub struct Id {
+pub(crate) struct Id {
     /// Counts while there is no text; nil is none.
     number: Uuid,
     text: OnceLock<Text>,
@@ -100,7 +100,7 @@ impl Id {
     }
 
     /// It as a text.
-    pub fn text(&self) -> &Text {
+    pub(crate) fn text(&self) -> &Text {
         self.text.get_or_init(|| if self.number.is_nil() { Text::default() } else { written(&self.number) })
     }
 }

@@ -1,7 +1,10 @@
 //! Who looks after the workers: restarts those that died, reports those that are blocked, follows the load.
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{
+        Arc, Weak,
+        atomic::{Ordering, fence},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use crate::{
     config::Scaling,
     driver::Panic,
     error::Error,
-    shared::{Shared, micros},
+    shared::{NEVER, Shared, Slot, micros},
     work::{Cause, Notice, Work},
     worker::{self, Desk, back_off, forgiven},
 };
@@ -38,9 +41,12 @@ pub(crate) async fn keep<W: Work>(shared: Weak<Shared<W>>, clock: Arc<dyn Clock>
         }) else {
             return;
         };
-        tokio::select! {
-            () = clock.sleep(tick) => {}
-            () = changed.notified() => {}
+        match tick {
+            Some(tick) => tokio::select! {
+                () = clock.sleep(tick) => {}
+                () = changed.notified() => {}
+            },
+            None => changed.notified().await,
         }
         let Some(shared) = shared.upgrade().filter(|shared| !shared.is_stopped()) else { return };
         if let Some(seen) = &mut seen {
@@ -58,11 +64,38 @@ impl Seen {
 }
 
 impl<W: Work> Shared<W> {
-    /// How long until the next look.
-    fn tick(&self) -> Duration {
+    /// How long until the next look; nothing when there is nothing to look after until a worker says so.
+    fn tick(&self) -> Option<Duration> {
         let config = self.config.lock();
         let blocked = config.blocked_after / 2;
-        config.scaling.as_ref().map_or(blocked, |scaling| blocked.min(scaling.interval))
+        match &config.scaling {
+            Some(scaling) => Some(blocked.min(scaling.interval)),
+            None => (!self.may_doze()).then_some(blocked),
+        }
+    }
+
+    /// Whether all workers sleep. Either this sees that one does not, or that one sees, when it has said that it does not,
+    /// that the keeper is to be woken.
+    fn may_doze(&self) -> bool {
+        self.dozing.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let sleeps = |slot: &Slot| {
+            let idle = slot.idle_since.load(Ordering::SeqCst) != NEVER || !slot.life.lock().alive;
+            idle && !slot.blocked.load(Ordering::SeqCst)
+        };
+        let all = self.slots.iter().all(sleeps);
+        if !all {
+            self.dozing.store(false, Ordering::SeqCst);
+        }
+        all
+    }
+
+    /// A worker has something to do, or there is a new one.
+    pub(crate) fn wake_keeper(&self) {
+        fence(Ordering::SeqCst);
+        if self.dozing.load(Ordering::SeqCst) && self.dozing.swap(false, Ordering::SeqCst) {
+            self.changed.notify_one();
+        }
     }
 
     fn look(self: &Arc<Self>, seen: &mut Seen) {
@@ -180,6 +213,8 @@ impl<W: Work> Shared<W> {
         }
         worker::spawn(self, worker, Desk::new(self, worker), false)?;
         (life.alive, life.deaths, life.begun) = (true, 0, self.now());
+        drop(life);
+        self.wake_keeper();
         Ok(())
     }
 }
@@ -233,6 +268,7 @@ async fn restart<W: Work>(
         slot.restarted.fetch_add(1, Ordering::Relaxed);
         spawned
     };
+    shared.wake_keeper();
     if let Err(error) = spawned {
         shared.notice(Notice::NoThread { worker, message: error.to_string() });
     }

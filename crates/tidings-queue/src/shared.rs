@@ -40,6 +40,8 @@ pub(crate) struct Shared<W: Work> {
     pub(crate) timings: AtomicBool,
     /// The keeper has to look at the settings again, or to end.
     pub(crate) changed: Arc<Notify>,
+    /// The keeper sleeps until a worker wakes it: there is nothing to look after.
+    pub(crate) dozing: AtomicBool,
     /// All ends.
     pub(crate) stopping: Arc<Notify>,
     /// A worker's thread has ended.
@@ -134,6 +136,7 @@ impl<W: Work> Shared<W> {
             concurrency: AtomicUsize::new(config.concurrency),
             timings: AtomicBool::new(config.timings),
             changed: Arc::new(Notify::new()),
+            dozing: AtomicBool::new(false),
             stopping: Arc::new(Notify::new()),
             ended: Notify::new(),
             config: Mutex::new(config),

@@ -418,6 +418,7 @@ impl<W: Work> Worker<'_, W> {
         }
         self.place().sleep(full);
         self.idle(None);
+        self.shared.wake_keeper();
         self.shared.post.idle(self.index, false);
     }
 

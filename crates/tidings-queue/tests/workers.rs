@@ -148,9 +148,57 @@ fn a_handler_that_holds_its_worker_is_reported_and_stalls_nobody_else() {
     assert!(bench.queue.figures().workers[worker].blocked);
     gate.open(1);
     until("the last", || seen.load(Ordering::SeqCst) == 50);
-    until("the keeper", || bench.clock.sleepers() == 1);
-    bench.clock.advance(2 * SECOND);
+    // The keeper sleeps itself when it has seen it.
+    until("the keeper", || {
+        bench.clock.advance(2 * SECOND);
+        bench.clock.sleepers() == 0
+    });
     bench.noticed("that it goes on", |notice| (*notice == Notice::Unblocked { worker }).then_some(()));
+    bench.end();
+}
+
+#[test]
+fn the_keeper_sleeps_while_all_workers_do() {
+    let gate = Arc::new(Gate::default());
+    let at = gate.clone();
+    let config = Config { workers: 2, blocked_after: 4 * SECOND, ..one_worker() };
+    let bench = bench(config, move |_: u32, _| {
+        at.pass();
+        Step::Done
+    });
+    // Nobody sleeps on the clock, and it stays so without anybody moving it.
+    let dozes = || {
+        let mut quiet = 0;
+        until("the keeper to sleep", || {
+            if bench.clock.sleepers() > 0 {
+                bench.clock.advance(2 * SECOND);
+                quiet = 0;
+            }
+            quiet += 1;
+            quiet == 2_000
+        });
+    };
+    let blocked = |count: usize| {
+        until("the keeper", || {
+            bench.clock.advance(2 * SECOND);
+            bench.queue.figures().workers.iter().filter(|worker| worker.blocked).count() == count
+        });
+    };
+    let mut arrived = 0;
+    for workers in [2, 3, 1] {
+        bench.queue.scale(workers).expect("that many");
+        dozes();
+        for _ in 0..workers {
+            bench.queue.push(entry(0, Normal)).expect("room");
+        }
+        arrived += workers;
+        gate.arrived(arrived);
+        blocked(workers);
+        gate.open(workers);
+        until("nothing to do", || bench.queue.figures().events == 0);
+        blocked(0);
+    }
+    dozes();
     bench.end();
 }
 

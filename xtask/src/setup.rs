@@ -3,7 +3,7 @@
 //! Debian only, as root only; anywhere else it says what a person has to do. It never touches the Rust toolchain: that
 //! one is already here, or this would not run.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
@@ -70,6 +70,31 @@ pub fn missing_for_gate() -> Vec<String> {
     let missing = missing(process::on_path);
     let needed = missing.iter().filter(|tool| tool.need == Need::Gate);
     needed.map(|tool| format!("{} is missing ({}): {}", tool.program, tool.purpose, tool.cure())).collect()
+}
+
+/// What a gate that begins with nothing leaves on the disk, in MiB, with some room: 7,700 were measured.
+const DISK_MIB: u64 = 10_000;
+
+/// Says so where the disk may not hold what the gate builds: a compiler that finds it full says so late, and over and over.
+pub fn disk_too_small(root: &Path) -> Option<String> {
+    let free = free_mib(root)?;
+    let built: u64 = du_mib(&root.join("target")).unwrap_or(0);
+    (free + built < DISK_MIB).then(|| {
+        format!(
+            "the disk has {free} MiB left, and {built} are built; a gate from nothing takes up to {DISK_MIB}"
+        )
+    })
+}
+
+/// What is free where this folder is.
+fn free_mib(root: &Path) -> Option<u64> {
+    let output = Command::new("df").args(["-Pm", "."]).current_dir(root).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
+fn du_mib(folder: &Path) -> Option<u64> {
+    let output = Command::new("du").arg("-sm").arg(folder).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// Looks, installs what it can, and says what it did. Bad if the gate's tools are not all there in the end.
@@ -143,6 +168,15 @@ mod tests {
         assert_eq!(debian_packages(&missing(|program| program != "gcc")), ["gcc", "libc6-dev"]);
         assert_eq!(debian_packages(&missing(|program| program != "cargo-fmt")), Vec::<&str>::new());
         assert_eq!(debian_packages(&missing(|_| false)), ["gcc", "libc6-dev", "nodejs"]);
+    }
+
+    #[test]
+    fn what_is_free_and_what_is_built_are_numbers() {
+        let scratch = crate::scratch::Scratch::new();
+        assert!(free_mib(scratch.root()).is_some_and(|free| free > 0));
+        std::fs::write(scratch.root().join("built"), vec![1; 3 << 20]).expect("there is room");
+        assert!(du_mib(scratch.root()).is_some_and(|built| (3..100).contains(&built)));
+        assert_eq!((free_mib(&scratch.root().join("nowhere")), du_mib(Path::new("/nowhere"))), (None, None));
     }
 
     #[test]

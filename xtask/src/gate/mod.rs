@@ -41,7 +41,7 @@ pub fn list() -> Result<Verdict> {
 /// Runs all steps, or those named in `only`, separated by commas.
 pub fn run(root: &Path, only: Option<&str>) -> Result<Verdict> {
     let steps = choose(&STEPS, only)?;
-    for line in setup::missing_for_gate() {
+    for line in setup::missing_for_gate().into_iter().chain(setup::disk_too_small(root)) {
         println!("{line}");
     }
     let total = run_steps(&steps, root, &mut io::stdout())?;

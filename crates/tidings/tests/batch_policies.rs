@@ -228,6 +228,11 @@ fn four() -> Batching {
     Batching::new().items(4).age(ms(100))
 }
 
+/// The same, where fours are all that comes: however time flies, none is smaller.
+fn fours() -> Batching {
+    four().age(secs(36_000))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_circuit_counts_calls_and_while_it_is_open_batches_wait_and_burn_no_attempt() {
     for at in BOTH {
@@ -236,7 +241,7 @@ async fn the_circuit_counts_calls_and_while_it_is_open_batches_wait_and_burn_no_
         let sick = move |_, _| (!is_up.load(Ordering::SeqCst)).then(|| Failure::transient("refused"));
         let index = Index::new().sick(sick);
         let policy = every(ms(500), 5).circuit(Circuit::open_after(2).probe_after(secs(5))).bulkhead(1);
-        let world = world(at, &index, index.handler(four()).policy(policy)).await;
+        let world = world(at, &index, index.handler(fours()).policy(policy)).await;
         world.place(0..40).await;
         let state = || world.gatherer().guards().state().circuit.map(|circuit| circuit.state);
         world.drive(|| state() == Some(BreakerState::Open)).await;
@@ -259,7 +264,7 @@ async fn a_bulkhead_has_so_many_calls_at_once_and_without_one_there_are_more() {
         for (policy, most) in [(once(), 5), (once().bulkhead(2), 2)] {
             let index = Index::new();
             index.shut.store(true, Ordering::SeqCst);
-            let world = world(at, &index, index.handler(four()).policy(policy)).await;
+            let world = world(at, &index, index.handler(fours()).policy(policy)).await;
             world.place(0..20).await;
             until(|| index.running.load(Ordering::SeqCst) == most).await;
             index.shut.store(false, Ordering::SeqCst);
@@ -404,7 +409,7 @@ async fn a_call_that_takes_too_long_has_failed_with_all_and_each_is_dead_by_itse
     for at in BOTH {
         let index = Index::new();
         index.shut.store(true, Ordering::SeqCst);
-        let world = world(at, &index, index.handler(four()).policy(once().timeout(secs(3)))).await;
+        let world = world(at, &index, index.handler(fours()).policy(once().timeout(secs(3)))).await;
         world.place(0..4).await;
         world.over(4).await;
         let dead = world.dead().await;
@@ -466,7 +471,7 @@ async fn a_fallback_takes_those_that_are_given_up_one_by_one_and_if_it_fails_too
             noted.lock().expect("nobody panicked").push(event.order);
             std::future::ready(if event.order == 2 { Err(Failure::transient("nor I")) } else { Ok(()) })
         };
-        let world = world(at, &index, index.handler(four()).policy(once()).fallback(fallback)).await;
+        let world = world(at, &index, index.handler(fours()).policy(once()).fallback(fallback)).await;
         let receipts = world.place(0..4).await;
         world.over(4).await;
         // They have no key in common, and through a queue they come in any order.

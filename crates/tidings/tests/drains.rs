@@ -173,6 +173,7 @@ async fn child_under_load() {
     let app = app(&room).await;
     let acknowledged = Notes::open(&room, "acknowledged");
     app.start().await.expect("starts");
+    let signals = signals();
     let publishers: Vec<_> = (0..CUSTOMERS)
         .map(|customer| {
             let (app, acknowledged) = (app.clone(), acknowledged.clone());
@@ -190,7 +191,7 @@ async fn child_under_load() {
             })
         })
         .collect();
-    let drained = app.run_until(signals()).await.expect("starts");
+    let drained = app.run_until(signals).await.expect("starts");
     for publisher in publishers {
         publisher.await.expect("no panic");
     }

@@ -31,6 +31,7 @@ async fn child_under_load() {
     let Ok(store) = std::env::var(STORE) else { return };
     let module = Module::new("orders").on(see.durable("see"));
     let app = App::builder().store(store).module(module).build().await.expect("builds");
+    let signals = signals();
     let publisher = app.clone();
     let publishing = tokio::spawn(async move {
         for order in 0.. {
@@ -43,7 +44,7 @@ async fn child_under_load() {
         }
         0
     });
-    let drained = app.run_until(signals()).await.expect("starts");
+    let drained = app.run_until(signals).await.expect("starts");
     println!("\npublished {} drained: {drained}", publishing.await.expect("no panic"));
 }
 
@@ -67,9 +68,10 @@ async fn child_that_hangs() {
         .subscribe("tidings.shutting_down", |_: &Envelope| println!("\nshutting down"))
         .expect("valid")
         .forever();
+    let signals = signals();
     app.start().await.expect("starts");
     app.publish(OrderPlaced { order: 1 }).await.expect("published");
-    app.run_until(signals()).await.expect("starts");
+    app.run_until(signals).await.expect("starts");
 }
 
 struct Running {

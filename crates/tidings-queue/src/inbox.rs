@@ -93,6 +93,23 @@ impl<T> Inbox<T> {
         self.hint.store(!state.jobs.is_empty(), Ordering::Relaxed);
     }
 
+    /// Has somebody else than the worker take all entries, into its lanes, whose lock is held. The worker may have looked and
+    /// be about to sleep: nothing is left here to keep it from that, so it is told, when `take` has said elsewhere that
+    /// they are there.
+    pub(crate) fn empty(&self, take: impl FnOnce(&mut Vec<Job<T>>)) {
+        let mut state = lock(&self.state);
+        if state.jobs.is_empty() {
+            return;
+        }
+        take(&mut state.jobs);
+        self.len.store(0, Ordering::Relaxed);
+        // One that sleeps is full, and looks by itself when it is not.
+        if state.sleeper.is_none() {
+            state.woken = true;
+            self.hint.store(true, Ordering::Release);
+        }
+    }
+
     /// Holds up publishers while `with` changes whose place this is.
     pub(crate) fn held<R>(&self, with: impl FnOnce(&mut Vec<Job<T>>) -> R) -> R {
         let mut state = lock(&self.state);

@@ -229,12 +229,10 @@ impl<T> Post<T> {
     pub(crate) fn lanes_of(&self, worker: usize, now: i64) -> MutexGuard<'_, Lanes<T>> {
         let place = &self.places[worker];
         let mut lanes = lock(&place.lanes);
-        place.inbox.held(|jobs| {
-            for job in jobs.drain(..) {
-                lanes.push(job, now);
-            }
+        place.inbox.empty(|jobs| {
+            jobs.drain(..).for_each(|job| lanes.push(job, now));
+            place.sized(&lanes);
         });
-        place.sized(&lanes);
         lanes
     }
 

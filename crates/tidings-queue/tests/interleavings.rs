@@ -67,18 +67,13 @@ impl Yard {
         let (mut spare, mut settled) = (Vec::new(), Vec::new());
         while self.left.load(Ordering::SeqCst) > 0 {
             let place = self.post.place(worker);
-            place.inbox.awake();
-            let mut lanes = place.lanes();
-            self.post.settle_own(worker, &mut lanes, &mut settled, 0);
-            place.inbox.take(&mut spare);
-            for job in spare.drain(..) {
-                lanes.push(job, 0);
+            if place.inbox.hint() {
+                place.inbox.awake();
             }
-            let picked = lanes.pick();
-            place.busy(usize::from(picked.is_some()));
-            let more = lanes.has_unkeyed();
-            place.sized(&lanes);
-            drop(lanes);
+            // As the worker does: where it sees nothing, it does not take the lock.
+            let some = place.waiting() > 0 || !settled.is_empty();
+            let (picked, more) =
+                if some { self.pick(worker, &mut spare, &mut settled) } else { (None, false) };
             for (key, guess) in settled.drain(..) {
                 self.post.settle(worker, key, guess, None, 0);
             }
@@ -112,6 +107,25 @@ impl Yard {
                 self.post.place(1).inbox.wake();
             }
         }
+    }
+
+    fn pick(
+        &self,
+        worker: usize,
+        spare: &mut Vec<Job<usize>>,
+        settled: &mut Vec<(u64, u32)>,
+    ) -> (Option<Job<usize>>, bool) {
+        let place = self.post.place(worker);
+        let mut lanes = place.lanes();
+        self.post.settle_own(worker, &mut lanes, settled, 0);
+        place.inbox.take(spare);
+        for job in spare.drain(..) {
+            lanes.push(job, 0);
+        }
+        let picked = lanes.pick();
+        place.busy(usize::from(picked.is_some()));
+        place.sized(&lanes);
+        (picked, lanes.has_unkeyed())
     }
 
     fn take_over(&self, worker: usize) -> bool {
@@ -169,6 +183,36 @@ fn no_entry_is_lost_and_no_key_out_of_order_while_its_partition_moves() {
         assert_eq!(keyed, [0, 1, 2]);
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
+    };
+    shuttle::check_random(run, TIMES);
+    shuttle::check_pct(run, TIMES, 3);
+}
+
+#[test]
+fn who_only_looks_at_what_waits_leaves_no_worker_asleep_beside_it() {
+    let run = || {
+        let yard = Yard::new(3);
+        let mut threads: Vec<_> = (0..2)
+            .map(|worker| {
+                let yard = yard.clone();
+                thread::spawn(move || yard.work(worker))
+            })
+            .collect();
+        let (publisher, onlooker) = (yard.clone(), yard.clone());
+        threads.push(thread::spawn(move || {
+            for (item, key) in [(0, Some(7)), (1, None), (2, Some(7))] {
+                publisher.post.push(job(item, key), || 0);
+            }
+        }));
+        threads.push(thread::spawn(move || {
+            for _ in 0..2 {
+                (0..2).for_each(|worker| assert!(onlooker.post.lanes_of(worker, 0).len() <= 3));
+            }
+        }));
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        let mut seen = sync::lock(&yard.seen).clone();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2]);
     };
     shuttle::check_random(run, TIMES);
     shuttle::check_pct(run, TIMES, 3);

@@ -32,7 +32,8 @@ pub struct Config {
     #[serde(with = "span")]
     pub ageing: Duration,
     /// How long a worker that found nothing keeps looking before it sleeps; not at all, unless said otherwise, for it
-    /// costs a processor.
+    /// costs a processor. One to which something came within ten microseconds the last time looks for as long again in any
+    /// case: to be woken takes whoever publishes longer than that.
     #[serde(with = "span")]
     pub spin: Duration,
     /// How many asynchronous handlers a worker drives at once; 256.

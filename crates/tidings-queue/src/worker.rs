@@ -27,6 +27,10 @@ const HAND_MAX: usize = 16;
 /// Entries that take no longer than this on average are cheap.
 const CHEAP: Duration = Duration::from_micros(4);
 
+/// A worker that had nothing to do for no longer than this looks for as long again the next time before it sleeps: to be
+/// woken costs whoever wakes it more than that.
+const SOON: Duration = Duration::from_micros(10);
+
 /// What a worker takes over from one that is busy, at most at once.
 const TAKE_OVER_MAX: usize = 16;
 
@@ -42,6 +46,9 @@ pub(crate) struct Desk<W: Work> {
     released: Size,
     /// The latest time that was seen: it does not go backwards.
     now: i64,
+    /// Since when it has had nothing to do, and whether the last time something came soon.
+    resting: Option<i64>,
+    soon: bool,
 }
 
 struct Worker<'a, W: Work> {
@@ -61,6 +68,8 @@ impl<W: Work> Desk<W> {
             settled: Vec::with_capacity(HAND_MAX),
             released: Size::default(),
             now: i64::MIN,
+            resting: None,
+            soon: false,
         }
     }
 }
@@ -191,6 +200,10 @@ impl<W: Work> Worker<'_, W> {
         // Before the new ones come, so that what rises stands before them.
         lanes.age(now);
         place.inbox.take(&mut self.desk.spare);
+        if let (Some(since), Some(first)) = (self.desk.resting, self.desk.spare.first()) {
+            self.desk.soon = first.since - since <= micros(SOON);
+            self.desk.resting = None;
+        }
         for job in self.desk.spare.drain(..) {
             lanes.push(job, now);
         }
@@ -401,7 +414,13 @@ impl<W: Work> Worker<'_, W> {
         self.flush();
         self.shared.room.let_in();
         let full = self.desk.driver.in_flight() >= self.shared.concurrency.load(Ordering::Relaxed);
-        let spin = Duration::from_nanos(self.shared.spin.load(Ordering::Relaxed));
+        let mut spin = Duration::from_nanos(self.shared.spin.load(Ordering::Relaxed));
+        if self.desk.resting.is_none() {
+            self.desk.resting = Some(self.shared.now());
+        }
+        if self.desk.soon {
+            spin = spin.max(SOON);
+        }
         if !full && !spin.is_zero() && self.spun(spin) {
             return;
         }
@@ -425,11 +444,12 @@ impl<W: Work> Worker<'_, W> {
     fn spun(&self, spin: Duration) -> bool {
         let begun = Instant::now();
         loop {
-            for _ in 0..64 {
+            for _ in 0..16 {
                 if self.place().hint() {
                     return true;
                 }
-                spin_loop();
+                // Not too often: each look takes a line of the cache away from who is about to leave something.
+                (0..4).for_each(|_| spin_loop());
             }
             if begun.elapsed() >= spin {
                 return false;

@@ -32,7 +32,7 @@ use kameo::{
     message::{Context, Message},
 };
 use tidings::{
-    App, Build as _, Envelope, Module, Policy, Priority, Subscribe as _,
+    App, Build as _, Envelope, Module, Policy, Priority, Subscribe as _, Text,
     buffered::{Config, Overflow, PoolConfig, QueueConfig},
 };
 
@@ -125,9 +125,8 @@ pub fn ours(case: Case, events: u64) -> Result<f64> {
                 for id in 0..each {
                     let key = KEYS[(id % 64) as usize];
                     let priority = [Priority::Critical, Priority::Normal, Priority::Low][(id % 3) as usize];
-                    let event = Envelope::build("order.placed")
-                        .key(key)
-                        .json(body(case.bytes, publisher * each + id));
+                    let event =
+                        Envelope::build(ORDER_PLACED).key(key).json(body(case.bytes, publisher * each + id));
                     last = Some(app.publish_envelope(event).priority(priority).await?);
                 }
                 anyhow::Ok(last)
@@ -151,6 +150,8 @@ pub fn ours(case: Case, events: u64) -> Result<f64> {
         Ok(rate(events, took))
     })
 }
+
+const ORDER_PLACED: Text = Text::known("order.placed");
 
 static KEYS: [&str; 64] = {
     let mut keys = [""; 64];

@@ -3,7 +3,7 @@
 use std::{
     hint::{black_box, spin_loop},
     sync::{
-        Arc, Barrier,
+        Arc, Barrier, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -52,7 +52,10 @@ impl Drop for Busy {
 
 /// Keeps this thread on one processor, where that is possible and there are as many.
 pub fn pin(number: usize) {
-    let all = core_affinity::get_core_ids().unwrap_or_default();
+    // Those that the first thread may use that asks: a thread that was begun by a pinned one may use no other, and has to
+    // be given another nevertheless.
+    static ALL: OnceLock<Vec<core_affinity::CoreId>> = OnceLock::new();
+    let all = ALL.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default());
     if let Some(core) = all.get(number) {
         core_affinity::set_for_current(*core);
     }
@@ -130,6 +133,18 @@ mod tests {
         assert!(busy.turns() > 0);
         drop(busy);
         assert_eq!(Arc::strong_count(&count), 1);
+    }
+
+    #[test]
+    fn a_thread_that_a_pinned_one_begins_can_be_pinned_elsewhere() {
+        fn on(number: usize) -> Vec<core_affinity::CoreId> {
+            pin(number);
+            core_affinity::get_core_ids().unwrap_or_default()
+        }
+        let both = || (on(0), thread::spawn(move || on(1)).join().expect("no panic"));
+        let (own, other) = thread::spawn(both).join().expect("no panic");
+        assert_eq!((own.len(), other.len()), (1, 1));
+        assert!(own != other || thread::available_parallelism().is_ok_and(|count| count.get() == 1));
     }
 
     #[test]

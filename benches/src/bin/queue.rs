@@ -3,7 +3,8 @@
 //! One thread publishes and one handles, each on a processor of its own; every id is seen once and every priority in
 //! its order, or the round does not count. Latency is measured at a fixed offered rate of 100,000 a second.
 //!
-//! `--quick` has few and short rounds: to see that it works.
+//! `--quick` has few and short rounds: to see that it works. `--ours` runs nothing but our side of the rates, over and over,
+//! for a profiler to look at.
 
 use std::{
     hint::spin_loop,
@@ -70,6 +71,7 @@ fn rate(open: fn() -> Ends, events: u64) -> Result<f64> {
         let seen = &seen;
         scope.spawn(move || {
             pin(1);
+            seen.serve();
             consume.serve(events, seen);
         });
         flood(&mut *publish, seen, events)
@@ -81,6 +83,7 @@ fn rate(open: fn() -> Ends, events: u64) -> Result<f64> {
 /// Publishes all, at the three priorities in turn, and waits until they were seen; answers the nanoseconds.
 fn flood(publish: &mut dyn Publish, seen: &Seen, events: u64) -> f64 {
     pin(0);
+    seen.served();
     let begun = Instant::now();
     for id in 0..events {
         publish.send((id % 3) as usize, Small::new(id, 0));
@@ -107,6 +110,7 @@ enum Told {
 /// Publishes at the fixed rate; answers nanoseconds.
 fn pace(publish: &mut dyn Publish, seen: &Seen, events: u64, told: Told) -> f64 {
     pin(0);
+    seen.served();
     let (begun, mut cost) = (Instant::now(), Duration::ZERO);
     for id in 0..events {
         let due = PACE * id as u32;
@@ -131,6 +135,7 @@ fn paced(open: fn() -> Ends, events: u64, told: Told) -> Result<f64> {
         let seen = &seen;
         scope.spawn(move || {
             pin(1);
+            seen.serve();
             consume.serve(events, seen);
         });
         pace(&mut *publish, seen, events, told)
@@ -202,6 +207,9 @@ fn spawned(events: u64) -> Result<f64> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).on_thread_start(|| pin(1)).build()?;
     let seen = Arc::new(Seen::new(events, false));
     pin(0);
+    let there = seen.clone();
+    runtime.spawn(async move { there.serve() });
+    seen.served();
     let begun = Instant::now();
     for id in 0..events {
         let seen = seen.clone();
@@ -291,6 +299,14 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let sizes = if std::env::args().any(|argument| argument == "--quick") { QUICK } else { FULL };
+    if std::env::args().any(|argument| argument == "--ours") {
+        for spin in [SPIN, Duration::ZERO] {
+            for _ in 0..sizes.rounds {
+                println!("{spin:?}: {:.0} events/s", our_rate(spin, false, sizes.events)?);
+            }
+        }
+        return Ok(());
+    }
     let mut job = Job::new(env!("CARGO_BIN_NAME")).rounds(sizes.rounds);
     costs(&mut job, sizes)?;
     rates(&mut job, sizes)?;

@@ -4,7 +4,7 @@ mod others;
 mod ours;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Instant,
 };
 
@@ -59,6 +59,7 @@ pub struct Seen {
     /// Ids that came twice, or after a later one of their priority.
     faults: AtomicU64,
     last: [AtomicU64; 3],
+    serving: AtomicBool,
 }
 
 impl Seen {
@@ -72,6 +73,19 @@ impl Seen {
             count: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             last: Default::default(),
+            serving: AtomicBool::new(false),
+        }
+    }
+
+    /// Who sees is on its processor.
+    pub fn serve(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+
+    /// Waits for that. A thread begins on the processor of whoever starts it, and would wait there for a tick.
+    pub fn served(&self) {
+        while !self.serving.load(Ordering::Acquire) {
+            std::thread::yield_now();
         }
     }
 

@@ -44,6 +44,7 @@ impl Work for Turns {
         // Told on the worker's own thread.
         if matches!(notice, Notice::Started { .. }) {
             pin(1);
+            self.seen.serve();
         }
     }
 }

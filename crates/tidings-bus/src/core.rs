@@ -1,6 +1,6 @@
 //! The heart of a bus: what is registered, under one lock, and the plans made of it, which are read without.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{cell::RefCell, hash::BuildHasher, sync::Arc};
 
 use tidings_core::{Clock, Envelope, EnvelopeBuilder, Event, Pattern, Text, Timestamp};
 
@@ -23,6 +23,11 @@ use crate::{
     sync::Mutex,
     types::Types,
 };
+
+thread_local! {
+    /// The last name that only relays listened to, and on which bus, in which generation.
+    static ALONE: RefCell<((u64, u64), Text)> = RefCell::default();
+}
 
 /// A bus without its handle.
 pub(crate) struct Core {
@@ -201,11 +206,17 @@ impl Core {
 
     /// The same for what relays need not be given, which mostly are the only ones that listen.
     pub(crate) fn emit_relayed(self: &Arc<Self>, envelope: &Envelope) -> usize {
+        // Who publishes an event publishes more of its kind, and asking costs more than the answer.
+        let now = (self.secret, self.subjects.generation());
+        if ALONE.with_borrow(|(at, name)| *at == now && name == envelope.name()) {
+            return 0;
+        }
         if let Some(kept) = self.subjects.get(envelope.name())
             && let Some(subject) = &*kept
         {
             let plan = subject.plan();
             if plan.has_only_relays() {
+                ALONE.with_borrow_mut(|alone| *alone = (now, envelope.name().clone()));
                 return 0;
             }
             return plan.run(envelope, &Emission::new(self, &Given::relayed(envelope)));

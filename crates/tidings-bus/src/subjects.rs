@@ -52,6 +52,8 @@ pub(crate) struct Subjects {
     /// Made when the first envelope is emitted: many buses never see one.
     sets: OnceLock<Box<[Set]>>,
     seed: u64,
+    /// Another number whenever a plan may have changed, and only after it has.
+    generation: AtomicU64,
 }
 
 /// A reader compares tags, which are plain loads, before it takes hold of what is in a place, which costs more.
@@ -63,7 +65,16 @@ struct Set {
 
 impl Subjects {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { sets: OnceLock::new(), seed }
+        Self { sets: OnceLock::new(), seed, generation: AtomicU64::new(0) }
+    }
+
+    /// What a plan says that is read afterwards holds for as long as this stays the same.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// The plan of a name, if it is kept.
@@ -171,6 +182,7 @@ impl Keeper {
                 self.notes(at(hash)).kept -= 1;
             }
         }
+        subjects.changed();
     }
 
     /// Forgets every name.
@@ -184,6 +196,7 @@ impl Keeper {
                 outdate(place.swap(None), waste);
             }
         }
+        self.subjects.changed();
     }
 }
 

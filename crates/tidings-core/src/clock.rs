@@ -39,7 +39,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        // Not by `as_micros`, which has 128 bits: every event is dated.
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let micros = seconds.saturating_mul(1_000_000).saturating_add(i64::from(since.subsec_micros()));
+        Timestamp::from_micros(micros)
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {

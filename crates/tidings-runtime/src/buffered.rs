@@ -96,7 +96,7 @@ pub(crate) struct Running {
     pub pool: Arc<Pool>,
     pub queue: Queue<Pool>,
     pub config: RwLock<PoolConfig>,
-    pub input: ArcSwapOption<Limit>,
+    pub input: Input,
     pub spiller: Option<Arc<Spiller>>,
     pub caller: Caller,
 }
@@ -280,7 +280,7 @@ impl Buffered {
         let running = Arc::new(Running {
             pool,
             queue,
-            input: input(&config, ground.clock.now()),
+            input: Input::of(&config, ground.clock.now()),
             spiller,
             caller: Caller::new(),
             config: RwLock::new(config),
@@ -352,7 +352,7 @@ impl Buffered {
             let path = |what: tidings_queue::Error| vec![what.to_string()];
             running.queue.set(settings.queue.clone()).map_err(path)?;
             running.pool.configure(settings);
-            running.input.store(input(settings, self.0.ground.clock.now()).load_full());
+            running.input.set(settings, self.0.ground.clock.now());
             *running.config.write() = settings.clone();
         }
         *self.0.config.write() = config;
@@ -381,8 +381,35 @@ impl Buffered {
     }
 }
 
-fn input(config: &PoolConfig, now: Timestamp) -> ArcSwapOption<Limit> {
-    ArcSwapOption::from_pointee(config.input_per_second.map(|rate| Limit::of(rate, now)))
+/// How much may come in a second; mostly as much as there is room for, and then this is one look at a flag.
+#[derive(Default)]
+pub(crate) struct Input {
+    limited: AtomicBool,
+    limit: ArcSwapOption<Limit>,
+}
+
+impl Input {
+    fn of(config: &PoolConfig, now: Timestamp) -> Self {
+        let input = Self::default();
+        input.set(config, now);
+        input
+    }
+
+    fn set(&self, config: &PoolConfig, now: Timestamp) {
+        self.limit.store(config.input_per_second.map(|rate| Arc::new(Limit::of(rate, now))));
+        self.limited.store(config.input_per_second.is_some(), Ordering::Release);
+    }
+
+    /// Takes so many at once, or says how long it is until there are as many.
+    fn take(&self, events: usize, clock: &dyn Clock) -> Result<(), std::time::Duration> {
+        if !self.limited.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match &*self.limit.load() {
+            Some(limit) => limit.take(events, clock.now()),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Who publishes.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use tidings_core::{Envelope, EnvelopeError};
 use tidings_queue::{Held, Reserved, Why};
 
-use super::{Admitted, Buffered, EVENT_BYTES, From, PublishError, Running, Stop, Ticket, Way};
+use super::{Admitted, Buffered, EVENT_BYTES, From, PublishError, Route, Running, Stop, Ticket, Way};
 use crate::{Admission, Full, NoRoom, Outcomes, Overflow, job::Job, pool::Counts, receipt::Told};
 
 impl Buffered {
@@ -110,6 +110,12 @@ impl Buffered {
             return Ok(Ok(Admitted::default()));
         }
         let bytes = event.payload()?.len() + EVENT_BYTES;
+        if let [Stop { running, routes }] = &**stops
+            && let [route] = &**routes
+        {
+            let taken = self.to_one(running, *route, event, bytes, from, told);
+            return Ok(taken.map_err(|why| (running.clone(), why)));
+        }
         let mut rooms: SmallVec<[Held<'_>; 1]> = SmallVec::new();
         for Stop { running, routes } in &**stops {
             let timing = running.caller.begin();
@@ -137,24 +143,54 @@ impl Buffered {
         Ok(Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes(told) }))
     }
 
+    /// Most events go to one handler: its queue takes it or not, and nothing has to be kept until all others have, too.
+    fn to_one(
+        &self,
+        running: &Running,
+        route: Route,
+        event: &Envelope,
+        bytes: usize,
+        from: From,
+        told: bool,
+    ) -> Result<Admitted, NoRoom> {
+        let timing = running.caller.begin();
+        if from == From::Outside {
+            self.may_come(running, 1)?;
+        }
+        let told = told.then(|| Told::of(1));
+        let entry = self.entry(Job::new(event.clone(), route.slot, told.clone()), route, bytes);
+        let pushed = match from {
+            From::Outside => running.queue.push(entry),
+            From::Handler => running.queue.push_over(entry),
+        };
+        running.caller.end(timing);
+        pushed.map_err(|full| no_room(full.why))?;
+        running.pool.shelf.clear();
+        Ok(Admitted { admission: Admission::Queued, outcomes: Outcomes(told) })
+    }
+
     fn room_at_once<'a>(
         &self,
         running: &'a Running,
         events: usize,
         bytes: usize,
     ) -> Result<Held<'a>, NoRoom> {
+        self.may_come(running, events)?;
+        running.queue.hold(events, bytes).map_err(no_room)
+    }
+
+    /// Whether so many may come in, if there is room for them.
+    fn may_come(&self, running: &Running, events: usize) -> Result<(), NoRoom> {
         if self.0.closed.load(Ordering::Relaxed) {
             return Err(NoRoom::Closed);
         }
         if running.spiller.as_ref().is_some_and(|spiller| spiller.is_active()) {
             return Err(NoRoom::Events);
         }
-        if let Some(limit) = &*running.input.load()
-            && limit.take(events, self.0.ground.clock.now()).is_err()
-        {
+        if running.input.take(events, &*self.0.ground.clock).is_err() {
             return Err(NoRoom::Rate);
         }
-        running.queue.hold(events, bytes).map_err(no_room)
+        Ok(())
     }
 
     async fn wait(
@@ -167,10 +203,7 @@ impl Buffered {
         let clock = &self.0.ground.clock;
         let begun = clock.now();
         loop {
-            let pause = match &*running.input.load() {
-                Some(limit) => limit.take(events, clock.now()).err(),
-                None => None,
-            };
+            let pause = running.input.take(events, &**clock).err();
             let rest = most.saturating_sub(clock.now().since(begun));
             match pause {
                 None => return running.queue.reserve_waiting(events, bytes, rest).await.map_err(no_room),

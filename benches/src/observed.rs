@@ -27,7 +27,10 @@ pub fn run(name: &'static str) -> Result<()> {
     let quick = std::env::args().any(|word| word == "--quick");
     let (rounds, events) = if quick { (2, 20_000) } else { (15, 200_000) };
     let (level, spans) = reload::Layer::new(LevelFilter::OFF);
-    tracing_subscriber::registry().with(fmt::layer().with_writer(io::sink)).with(level).init();
+    tracing_subscriber::registry()
+        .with(fmt::layer().with_ansi(false).with_writer(io::sink))
+        .with(level)
+        .init();
     let off = Case { bytes: 256, publishers: 1, workers: 1, busy: Duration::ZERO, timings: false };
     let on = Case { timings: true, ..off };
     let mut job = Job::new(name).rounds(rounds);

@@ -216,6 +216,10 @@ impl Envelope {
     pub fn id(&self) -> &Text {
         self.0.id.text()
     }
+    /// The id for whoever writes it down and forgets it.
+    pub(crate) fn shown_id(&self) -> impl fmt::Display {
+        &self.0.id
+    }
     /// The event's name, and by default the topic it is routed under.
     pub fn name(&self) -> &Text {
         &self.0.name

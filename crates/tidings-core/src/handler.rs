@@ -246,9 +246,9 @@ pub fn handling(handler: &str, envelope: &Envelope, attempt: u32) -> Span {
     tracing::debug_span!(
         target: "tidings::handle",
         "handle",
-        handler,
+        %handler,
         event = %envelope.name(),
-        id = %envelope.id(),
+        id = %envelope.shown_id(),
         attempt
     )
 }

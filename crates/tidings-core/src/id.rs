@@ -105,6 +105,18 @@ impl Id {
     }
 }
 
+/// As its text, which is not kept if it was not asked for before.
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text.get() {
+            None if !self.number.is_nil() => {
+                f.write_str(self.number.hyphenated().encode_lower(&mut [0; uuid::fmt::Hyphenated::LENGTH]))
+            }
+            _ => f.write_str(self.text()),
+        }
+    }
+}
+
 impl PartialEq for Id {
     fn eq(&self, other: &Self) -> bool {
         match (self.number.is_nil(), other.number.is_nil()) {
@@ -153,10 +165,17 @@ mod tests {
         for number in [new(0), Uuid::nil(), Uuid::max()] {
             let id = Id::from_bytes(number.into_bytes());
             assert_eq!(id.text.get().is_none(), !number.is_nil());
+            assert_eq!(id.to_string(), number.to_string());
+            assert_eq!(id.text.get().is_none(), !number.is_nil(), "to show it does not keep it");
             assert_eq!((id.is_none(), id.text().as_str()), (false, &*number.to_string()));
+            assert_eq!(id.to_string(), number.to_string());
         }
         assert!(Id::default().is_none() && Id::from(Text::default()).is_none());
         assert!(!Id::from(Text::known("4711")).is_none());
+        assert_eq!(
+            (Id::from(Text::known("4711")).to_string().as_str(), &*Id::default().to_string()),
+            ("4711", "")
+        );
         let (one, other) = (Id::new(Timestamp::default()), Id::new(Timestamp::default()));
         assert!(one == one.clone() && one == Id::from(one.text().clone()) && one != other);
     }

@@ -10,6 +10,9 @@ use tokio::{
 /// They are heard from now on, not only when this is awaited: called before an application starts, it leaves no moment in
 /// which a signal ends the process as if nobody had cared. Outside a tokio runtime they are heard once it is awaited.
 /// Where signals cannot be heard, it never completes.
+///
+/// # Panics
+/// In a tokio runtime that was built without its I/O driver.
 pub fn signals() -> impl Future<Output = ()> + Send + 'static {
     let heard = Handle::try_current().ok().map(|_| Heard::begin());
     async move {

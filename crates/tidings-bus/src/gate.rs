@@ -90,9 +90,10 @@ impl<T: ?Sized> Gate<T> for Chosen<T> {
             emission.failed(about, Fault::Unreadable(failure));
             false
         };
+        let been_there = self.relay && emission.is_relayed();
         // One that was to be called once, and was, must not even be asked.
-        !about.is_ended()
-            && !(self.relay && emission.is_relayed())
+        !been_there
+            && !about.is_ended()
             && self.predicates.iter().all(|holds| holds(event))
             && self.filters.iter().all(|filter| asked(filter).unwrap_or_else(unreadable))
     }

@@ -175,7 +175,7 @@ fn the_keeper_sleeps_while_all_workers_do() {
                 quiet = 0;
             }
             quiet += 1;
-            quiet == 2_000
+            quiet == 200_000
         });
     };
     let blocked = |count: usize| {

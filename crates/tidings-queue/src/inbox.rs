@@ -38,13 +38,14 @@ impl<T> Inbox<T> {
         Self { state: Mutex::new(state), hint: AtomicBool::new(false), len: AtomicUsize::new(0) }
     }
 
-    /// Leaves an entry, if this is still the place for it, and wakes the worker if it sleeps. `stamp` reads the time.
+    /// Leaves an entry, if this is still the place for it, and wakes the worker if it sleeps; answers whether it did. `stamp`
+    /// reads the time.
     pub(crate) fn push(
         &self,
         mut job: Job<T>,
         still: impl FnOnce() -> bool,
         stamp: impl FnOnce() -> i64,
-    ) -> Result<(), Job<T>> {
+    ) -> Result<bool, Job<T>> {
         let mut state = lock(&self.state);
         if !still() {
             return Err(job);
@@ -60,10 +61,11 @@ impl<T> Inbox<T> {
         self.hint.store(true, Ordering::Release);
         let sleeper = if state.full { None } else { state.sleeper.take() };
         drop(state);
+        let woken = sleeper.is_some();
         if let Some(sleeper) = sleeper {
             sleeper.unpark();
         }
-        Ok(())
+        Ok(woken)
     }
 
     /// Gives the worker something else to do: a future that was woken, a key that was freed, a change.

@@ -70,22 +70,33 @@ impl<T> Post<T> {
     /// Leaves an entry with the worker it belongs to.
     pub(crate) fn push(&self, mut job: Job<T>, stamp: impl Fn() -> i64) {
         loop {
-            let pushed = if job.keyed {
+            let (worker, pushed) = if job.keyed {
                 let owner = &self.owners[partition(job.key)];
                 let worker = owner.load(Ordering::Acquire);
                 let still = || owner.load(Ordering::Acquire) == worker;
-                self.places[usize::from(worker)].inbox.push(job, still, &stamp)
+                let worker = usize::from(worker);
+                (worker, self.places[worker].inbox.push(job, still, &stamp))
             } else {
                 let open = self.open.load(Ordering::Acquire);
                 let worker = self.less_loaded(open);
                 let pushed = self.places[worker].inbox.push(job, || self.is_open(worker), &stamp);
-                if pushed.is_ok() && self.places[worker].is_busy() {
-                    self.wake_idle(worker);
+                if pushed.is_ok() && self.has_several() {
+                    // Either this sees that the worker is busy, or that one sees what was left.
+                    fence(Ordering::SeqCst);
+                    if self.places[worker].is_busy() {
+                        self.wake_idle(worker);
+                    }
                 }
-                pushed
+                (worker, pushed)
             };
             match pushed {
-                Ok(()) => return,
+                Ok(woken) => {
+                    // Who looks for one that sleeps is not to take this one, which has something to do.
+                    if woken && self.has_several() {
+                        self.idle(worker, false);
+                    }
+                    return;
+                }
                 Err(again) => job = again,
             }
         }
@@ -96,16 +107,51 @@ impl<T> Post<T> {
         self.open.load(Ordering::Acquire) & (1 << worker) != 0
     }
 
+    fn has_several(&self) -> bool {
+        self.open.load(Ordering::Acquire).count_ones() > 1
+    }
+
     /// One that sleeps may take over what was left behind a busy worker. Either this sees that it sleeps, or it sees,
-    /// after it has said so, what was left.
+    /// after it has said so, what was left. One that is woken for this and has something else to do by then
+    /// [passes it on](Self::pass_on).
     pub(crate) fn wake_idle(&self, busy: usize) {
-        if self.open.load(Ordering::Acquire).count_ones() < 2 {
+        if !self.has_several() {
             return;
         }
         fence(Ordering::SeqCst);
-        let idle = self.idle.load(Ordering::SeqCst) & self.open.load(Ordering::Acquire) & !(1 << busy);
-        if idle != 0 {
-            self.places[idle.trailing_zeros() as usize].inbox.wake();
+        loop {
+            let idle = self.idle.load(Ordering::SeqCst) & self.open.load(Ordering::Acquire) & !(1 << busy);
+            if idle == 0 {
+                return;
+            }
+            let one = idle.trailing_zeros();
+            // Of two that look at once, each wakes another.
+            if self.idle.fetch_and(!(1 << one), Ordering::SeqCst) & (1 << one) != 0 {
+                return self.places[one as usize].inbox.wake();
+            }
+        }
+    }
+
+    /// Whether something was left for a worker since it said that it is busy, by somebody who may not have seen it.
+    pub(crate) fn is_left_behind(&self, worker: usize) -> bool {
+        if !self.has_several() {
+            return false;
+        }
+        fence(Ordering::SeqCst);
+        self.places[worker].inbox.len() > 0
+    }
+
+    /// A worker that slept, or was about to, begins with something: if it was woken to take something over, another has to.
+    pub(crate) fn pass_on(&self, worker: usize) {
+        if !self.has_several() {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        let left = |other: &usize| *other != worker && self.places[*other].is_busy();
+        let mut others =
+            (0..self.places.len()).filter(left).filter(|other| self.places[*other].waiting() > 0);
+        if let Some(busy) = others.next() {
+            self.wake_idle(busy);
         }
     }
 

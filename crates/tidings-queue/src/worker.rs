@@ -49,6 +49,8 @@ pub(crate) struct Desk<W: Work> {
     /// Since when it has had nothing to do, and whether the last time something came soon.
     resting: Option<i64>,
     soon: bool,
+    /// It may have been woken to take something over.
+    rested: bool,
 }
 
 struct Worker<'a, W: Work> {
@@ -70,6 +72,7 @@ impl<W: Work> Desk<W> {
             now: i64::MIN,
             resting: None,
             soon: false,
+            rested: false,
         }
     }
 }
@@ -216,8 +219,13 @@ impl<W: Work> Worker<'_, W> {
         let more = lanes.has_unkeyed();
         drop(lanes);
         self.settle_elsewhere();
-        if more && !self.desk.hand.is_empty() {
-            self.shared.post.wake_idle(self.index);
+        if !self.desk.hand.is_empty() {
+            if more || self.shared.post.is_left_behind(self.index) {
+                self.shared.post.wake_idle(self.index);
+            }
+            if std::mem::take(&mut self.desk.rested) {
+                self.shared.post.pass_on(self.index);
+            }
         }
         self.desk.hand.reverse();
         if self.timings() {
@@ -426,6 +434,7 @@ impl<W: Work> Worker<'_, W> {
         }
         // Full of handlers that wait, it is not idle.
         if !full {
+            self.desk.rested = true;
             self.shared.post.idle(self.index, true);
             if self.take_over() {
                 return self.shared.post.idle(self.index, false);

@@ -188,6 +188,90 @@ fn no_entry_is_lost_and_no_key_out_of_order_while_its_partition_moves() {
     shuttle::check_pct(run, TIMES, 3);
 }
 
+/// Three workers, each of which holds up its thread until all have something: none may lie behind one that is held up while
+/// another sleeps.
+#[test]
+fn as_many_run_at_once_as_there_are_workers_however_they_are_left() {
+    const WORKERS: usize = 3;
+    struct Held {
+        post: Post<usize>,
+        arrived: Mutex<usize>,
+        all: shuttle::sync::Condvar,
+    }
+    fn work(held: &Held, worker: usize) {
+        let (post, mut spare, mut rested) = (&held.post, Vec::new(), false);
+        loop {
+            let place = post.place(worker);
+            if place.inbox.hint() {
+                place.inbox.awake();
+            }
+            if place.waiting() > 0 {
+                let mut lanes = place.lanes();
+                place.inbox.take(&mut spare);
+                spare.drain(..).for_each(|job| lanes.push(job, 0));
+                let picked = lanes.pick();
+                place.sized(&lanes);
+                place.busy(usize::from(picked.is_some()));
+                let more = lanes.has_unkeyed();
+                drop(lanes);
+                if picked.is_some() {
+                    if more || post.is_left_behind(worker) {
+                        post.wake_idle(worker);
+                    }
+                    if rested {
+                        post.pass_on(worker);
+                    }
+                    let mut arrived = sync::lock(&held.arrived);
+                    *arrived += 1;
+                    held.all.notify_all();
+                    while *arrived < WORKERS {
+                        arrived = held.all.wait(arrived).expect("no panic under it");
+                    }
+                    return;
+                }
+            }
+            (rested, _) = (true, post.idle(worker, true));
+            if !take_over(post, worker) {
+                place.inbox.sleep(false);
+            }
+            post.idle(worker, false);
+        }
+    }
+    fn take_over(post: &Post<usize>, worker: usize) -> bool {
+        for other in (0..WORKERS).filter(|other| *other != worker) {
+            if !post.place(other).is_busy() || post.place(other).waiting() == 0 {
+                continue;
+            }
+            let mut taken = Vec::new();
+            let mut lanes = post.lanes_of(other, 0);
+            lanes.unkeyed(16, &mut taken);
+            post.place(other).sized(&lanes);
+            drop(lanes);
+            if !taken.is_empty() {
+                let mut own = post.place(worker).lanes();
+                taken.into_iter().for_each(|job| own.push(job, 0));
+                post.place(worker).sized(&own);
+                return true;
+            }
+        }
+        false
+    }
+    let run = || {
+        let post = Post::new(WORKERS, Some([3, 2, 1]), i64::MAX);
+        post.open(0b111, 0);
+        let held = Arc::new(Held { post, arrived: Mutex::new(0), all: shuttle::sync::Condvar::new() });
+        let workers = (0..WORKERS).map(|worker| {
+            let held = held.clone();
+            thread::spawn(move || work(&held, worker))
+        });
+        let workers: Vec<_> = workers.collect();
+        (0..WORKERS).for_each(|item| held.post.push(job(item, None), || 0));
+        workers.into_iter().for_each(|worker| worker.join().expect("no panic"));
+    };
+    shuttle::check_random(run, TIMES);
+    shuttle::check_pct(run, TIMES, 3);
+}
+
 #[test]
 fn who_only_looks_at_what_waits_leaves_no_worker_asleep_beside_it() {
     let run = || {

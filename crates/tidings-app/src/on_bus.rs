@@ -98,8 +98,8 @@ fn attach(
 }
 
 /// Has events that somebody emits on the bus go to the buffered handlers that select them, as a relay: what the application
-/// has published there already it emits as relayed. An emission does not wait: where
-/// there is no room, that is an error of a listener.
+/// has published there already it emits as relayed. An emission does not wait: where there is no room, that is an error of
+/// a listener.
 pub(crate) fn bridge(app: &Arc<Inner>, registration: &Registration) -> Result<(), BuildError> {
     for pattern in registration.patterns().unwrap_or_default() {
         {

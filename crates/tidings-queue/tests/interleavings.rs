@@ -73,13 +73,13 @@ impl Yard {
             // As the worker does: where it sees nothing, it does not take the lock.
             let some = place.waiting() > 0 || !settled.is_empty();
             let (picked, more) =
-                if some { self.pick(worker, &mut spare, &mut settled) } else { (None, false) };
+                if some { pick(&self.post, worker, &mut spare, &mut settled) } else { (None, false) };
             for (key, guess) in settled.drain(..) {
                 self.post.settle(worker, key, guess, None, 0);
             }
             let Some(job) = picked else {
                 self.post.idle(worker, true);
-                if !self.take_over(worker) {
+                if !take_over(&self.post, worker) {
                     place.inbox.sleep(false);
                 }
                 self.post.idle(worker, false);
@@ -108,44 +108,44 @@ impl Yard {
             }
         }
     }
+}
 
-    fn pick(
-        &self,
-        worker: usize,
-        spare: &mut Vec<Job<usize>>,
-        settled: &mut Vec<(u64, u32)>,
-    ) -> (Option<Job<usize>>, bool) {
-        let place = self.post.place(worker);
-        let mut lanes = place.lanes();
-        self.post.settle_own(worker, &mut lanes, settled, 0);
-        place.inbox.take(spare);
-        for job in spare.drain(..) {
-            lanes.push(job, 0);
-        }
-        let picked = lanes.pick();
-        place.busy(usize::from(picked.is_some()));
-        place.sized(&lanes);
-        (picked, lanes.has_unkeyed())
+/// The next one a worker runs, and whether others could take over what is left.
+fn pick(
+    post: &Post<usize>,
+    worker: usize,
+    spare: &mut Vec<Job<usize>>,
+    settled: &mut Vec<(u64, u32)>,
+) -> (Option<Job<usize>>, bool) {
+    let place = post.place(worker);
+    let mut lanes = place.lanes();
+    post.settle_own(worker, &mut lanes, settled, 0);
+    place.inbox.take(spare);
+    for job in spare.drain(..) {
+        lanes.push(job, 0);
     }
+    let picked = lanes.pick();
+    place.busy(usize::from(picked.is_some()));
+    place.sized(&lanes);
+    (picked, lanes.has_unkeyed())
+}
 
-    fn take_over(&self, worker: usize) -> bool {
-        let other = 1 - worker;
-        if !self.post.is_open(worker) || !self.post.place(other).is_busy() {
-            return false;
-        }
+fn take_over(post: &Post<usize>, worker: usize) -> bool {
+    let others = (0..post.len()).filter(|other| *other != worker && post.is_open(worker));
+    for other in others.filter(|other| post.place(*other).is_busy()) {
         let mut taken = Vec::new();
-        let mut lanes = self.post.lanes_of(other, 0);
+        let mut lanes = post.lanes_of(other, 0);
         lanes.unkeyed(16, &mut taken);
-        self.post.place(other).sized(&lanes);
+        post.place(other).sized(&lanes);
         drop(lanes);
-        let any = !taken.is_empty();
-        let mut own = self.post.place(worker).lanes();
-        for job in taken {
-            own.push(job, 0);
+        if !taken.is_empty() {
+            let mut own = post.place(worker).lanes();
+            taken.into_iter().for_each(|job| own.push(job, 0));
+            post.place(worker).sized(&own);
+            return true;
         }
-        self.post.place(worker).sized(&own);
-        any
     }
+    false
 }
 
 #[test]
@@ -205,56 +205,31 @@ fn as_many_run_at_once_as_there_are_workers_however_they_are_left() {
             if place.inbox.hint() {
                 place.inbox.awake();
             }
-            if place.waiting() > 0 {
-                let mut lanes = place.lanes();
-                place.inbox.take(&mut spare);
-                spare.drain(..).for_each(|job| lanes.push(job, 0));
-                let picked = lanes.pick();
-                place.sized(&lanes);
-                place.busy(usize::from(picked.is_some()));
-                let more = lanes.has_unkeyed();
-                drop(lanes);
-                if picked.is_some() {
-                    if more || post.is_left_behind(worker) {
-                        post.wake_idle(worker);
-                    }
-                    if rested {
-                        post.pass_on(worker);
-                    }
-                    let mut arrived = sync::lock(&held.arrived);
-                    *arrived += 1;
-                    held.all.notify_all();
-                    while *arrived < WORKERS {
-                        arrived = held.all.wait(arrived).expect("no panic under it");
-                    }
-                    return;
+            let some = place.waiting() > 0;
+            let (picked, more) =
+                if some { pick(post, worker, &mut spare, &mut Vec::new()) } else { (None, false) };
+            if picked.is_some() {
+                if more || post.is_left_behind(worker) {
+                    post.wake_idle(worker);
                 }
+                if rested {
+                    post.pass_on(worker);
+                }
+                let mut arrived = sync::lock(&held.arrived);
+                *arrived += 1;
+                held.all.notify_all();
+                while *arrived < WORKERS {
+                    arrived = held.all.wait(arrived).expect("no panic under it");
+                }
+                return;
             }
-            (rested, _) = (true, post.idle(worker, true));
+            rested = true;
+            post.idle(worker, true);
             if !take_over(post, worker) {
                 place.inbox.sleep(false);
             }
             post.idle(worker, false);
         }
-    }
-    fn take_over(post: &Post<usize>, worker: usize) -> bool {
-        for other in (0..WORKERS).filter(|other| *other != worker) {
-            if !post.place(other).is_busy() || post.place(other).waiting() == 0 {
-                continue;
-            }
-            let mut taken = Vec::new();
-            let mut lanes = post.lanes_of(other, 0);
-            lanes.unkeyed(16, &mut taken);
-            post.place(other).sized(&lanes);
-            drop(lanes);
-            if !taken.is_empty() {
-                let mut own = post.place(worker).lanes();
-                taken.into_iter().for_each(|job| own.push(job, 0));
-                post.place(worker).sized(&own);
-                return true;
-            }
-        }
-        false
     }
     let run = || {
         let post = Post::new(WORKERS, Some([3, 2, 1]), i64::MAX);

@@ -125,14 +125,14 @@ fn pick(
         lanes.push(job, 0);
     }
     let picked = lanes.pick();
-    place.busy(usize::from(picked.is_some()));
     place.sized(&lanes);
+    place.busy(usize::from(picked.is_some()));
     (picked, lanes.has_unkeyed())
 }
 
 fn take_over(post: &Post<usize>, worker: usize) -> bool {
     let others = (0..post.len()).filter(|other| *other != worker && post.is_open(worker));
-    for other in others.filter(|other| post.place(*other).is_busy()) {
+    for other in others.filter(|other| post.place(*other).is_busy() && post.place(*other).waiting() > 0) {
         let mut taken = Vec::new();
         let mut lanes = post.lanes_of(other, 0);
         lanes.unkeyed(16, &mut taken);
